@@ -1,0 +1,48 @@
+"""Optional libraries: one place that says which feature needs which extra.
+
+The ranges come from the installed package's own metadata, so no second list has to be kept in step.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+from types import ModuleType
+
+from cxray.errors import MissingExtra
+
+
+def require(module: str, extra: str, feature: str) -> ModuleType:
+    """Import `module`, or explain which `extra` gives `feature`.
+
+    Raises:
+        MissingExtra: the module is not installed; the message names the feature, the accepted range and the
+            install command.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        wanted = _declared_range(module, extra)
+        raise MissingExtra(
+            f"{feature} needs {wanted}, which cannot be imported here ({error}).",
+            f"Install it with: pip install 'cxray[{extra}]'",
+        ) from error
+
+
+def is_available(module: str) -> bool:
+    """Whether `module` could be imported, without importing it."""
+    return importlib.util.find_spec(module) is not None
+
+
+def _declared_range(module: str, extra: str) -> str:
+    top = module.partition(".")[0]
+    try:
+        declared = importlib.metadata.requires("cxray") or []
+    except importlib.metadata.PackageNotFoundError:
+        return top
+    for line in declared:
+        requirement, _, marker = line.partition(";")
+        if requirement.strip().startswith(top) and extra in marker:
+            return requirement.strip()
+    return top

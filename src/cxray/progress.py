@@ -1,0 +1,42 @@
+"""Progress on stderr: a bar when a person watches, a plain line now and then when not."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+T = TypeVar("T")
+_QUIET_SECONDS = 20.0
+
+
+def track(items: Iterable[T], *, total: int | None, what: str, unit: str = "film") -> Iterator[T]:
+    """Pass `items` through and show how far, how fast (units a second) and how long still.
+
+    On a terminal this is a bar. Elsewhere a line is printed every 20 seconds, so that logs stay readable and
+    short work stays silent.
+    """
+    if sys.stderr.isatty():
+        from tqdm import tqdm
+
+        yield from tqdm(items, total=total, desc=what, unit=unit, leave=False)
+        return
+    started = last = time.monotonic()
+    for done, item in enumerate(items, start=1):
+        yield item
+        now = time.monotonic()
+        if now - last >= _QUIET_SECONDS:
+            last = now
+            print(_line(what, unit, done, total, now - started), file=sys.stderr, flush=True)
+
+
+def say(text: str) -> None:
+    """One line to stderr: what happens now, for the person who waits."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def _line(what: str, unit: str, done: int, total: int | None, seconds: float) -> str:
+    rate = done / seconds
+    line = f"{what}: {done}{f' of {total}' if total else ''} {unit}s, {rate:.0f}/s"
+    return f"{line}, {(total - done) / rate:.0f} s left" if total else line

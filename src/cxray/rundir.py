@@ -1,0 +1,143 @@
+"""All-or-nothing output: a file appears whole under its final name, or not at all.
+
+A file is written to a temporary neighbour, flushed to disk and renamed. A folder of results is complete when its
+`manifest.json` exists, because the manifest is written last.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from cxray.errors import OutputError, UsageError
+
+MANIFEST = "manifest.json"
+
+
+@contextlib.contextmanager
+def atomic_open(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
+    """Open a temporary neighbour of `path` for writing; rename it to `path` when the block ends without error.
+
+    `mode` is "w" (UTF-8 text, newlines kept as written) or "wb".
+
+    Raises:
+        OutputError: the folder cannot be created or written, or the disk is full; nothing is left behind.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name[:40]}.", suffix=".part", dir=path.parent)
+    except OSError as error:
+        raise _output_error(path, error) from error
+    try:
+        text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
+        with os.fdopen(descriptor, mode, **text) as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(temporary).chmod(_default_file_mode())
+        Path(temporary).replace(path)
+    except OSError as error:
+        # Only trouble with our own file is an output error; an OSError about an input passes through unchanged.
+        if error.filename not in (None, temporary, str(path)):
+            raise
+        raise _output_error(path, error) from error
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` as UTF-8, whole or not at all."""
+    with atomic_open(path) as stream:
+        stream.write(text)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write `content`, whole or not at all."""
+    with atomic_open(path, "wb") as stream:
+        stream.write(content)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as JSON (UTF-8, two-space indent, keys as given; NaN and infinity refused)."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes as 64 lower-case hexadecimal digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:
+    """Close `folder`: list every file with size in bytes and SHA-256, add `facts`, and write it as the last file."""
+    files = {
+        str(path.relative_to(folder)): {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != MANIFEST and not path.name.startswith(".")
+    }
+    write_json(folder / MANIFEST, {"schema": 1, **facts, "files": files})
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether the work that fills `folder` was finished."""
+    return (folder / MANIFEST).is_file()
+
+
+def prepare_folder(folder: Path, *, overwrite: bool = False, resume: bool = False) -> None:
+    """Make `folder` ready to receive results.
+
+    An existing empty folder is taken. One that holds anything is refused, unless `resume` continues it or
+    `overwrite` empties it; only folders that carry our own marker files are ever emptied.
+
+    Raises:
+        UsageError: the folder holds other work.
+        OutputError: the folder cannot be created.
+    """
+    try:
+        if folder.exists() and not folder.is_dir():
+            raise UsageError(f"{folder} is a file, but a folder for results was expected.", "Choose another --out.")
+        if folder.is_dir() and any(folder.iterdir()) and not resume:
+            if not overwrite:
+                raise UsageError(
+                    f"{folder} already holds files.", "Choose another --out, or pass --overwrite to replace them."
+                )
+            _empty_own_folder(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise _output_error(folder, error) from error
+
+
+def _empty_own_folder(folder: Path) -> None:
+    ours = (MANIFEST, "config.toml", "evaluation.json", "audit.json", "bundle.json")
+    if not any((folder / name).exists() for name in ours):
+        raise UsageError(
+            f"{folder} holds files that cxray did not write, so --overwrite will not empty it.",
+            "Choose another --out.",
+        )
+    for entry in folder.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+
+
+def _output_error(path: Path, error: OSError) -> OutputError:
+    return OutputError(
+        f"Cannot write {path}: {error.strerror or error}.", "Free space, check permissions, or choose another --out."
+    )
+
+
+def _default_file_mode() -> int:
+    # mkstemp makes files private (0600); results should follow the user's umask as any other file does.
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask
