@@ -1,0 +1,280 @@
+"""Recipes: every setting of a run as frozen values, from TOML and back.
+
+Order of authority: the recipe file (shipped or the user's), then `--set section.key=value`, left to right. The
+resolved settings are saved beside the run as `config.toml`, and their fingerprint goes into the bundle. An unknown
+key is refused with the nearest known one, because a silently ignored setting is a wrong result.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import tomllib
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from cxray.errors import ConfigError
+
+SHIPPED_RECIPES = ("article", "default", "fast")
+
+
+@dataclasses.dataclass(frozen=True)
+class InputCard:
+    """What a model expects of one film: grey, float32 0–1, `height` × `width` pixels.
+
+    `fit`: "pad" keeps the aspect ratio and fills with black, "stretch" does not keep it. `version` counts changes of
+    the preparation itself, so that a cache or bundle made by older code is never mistaken for today's.
+    """
+
+    height: int = 224
+    width: int = 224
+    fit: str = "pad"
+    version: int = 1
+
+    def __post_init__(self) -> None:
+        _require(16 <= self.height <= 2048 and 16 <= self.width <= 2048, "input.height and input.width", "16 to 2048")
+        _require(self.fit in ("pad", "stretch"), "input.fit", "'pad' or 'stretch'", self.fit)
+
+
+@dataclasses.dataclass(frozen=True)
+class SplitSettings:
+    """How films are divided. `unit`: "patient" (grouped) or "film" (as in the article: siblings leak).
+
+    `films_per_class` > 0 draws a reduced, balanced training set of that many films a class. `use_given_validation`
+    keeps a `val/` that is large enough to mean something: at least `minimum_validation_films` films of each class.
+    """
+
+    unit: str = "patient"
+    validation_fraction: float = 0.15
+    test_fraction: float = 0.15
+    films_per_class: int = 0
+    use_given_validation: bool = True
+    minimum_validation_films: int = 25
+
+    def __post_init__(self) -> None:
+        _require(self.unit in ("patient", "film"), "split.unit", "'patient' or 'film'", self.unit)
+        _require(0 < self.validation_fraction < 0.9, "split.validation_fraction", "between 0 and 0.9")
+        _require(0 < self.test_fraction < 0.9, "split.test_fraction", "between 0 and 0.9")
+        _require(self.films_per_class >= 0, "split.films_per_class", "0 (all films) or a count")
+
+
+@dataclasses.dataclass(frozen=True)
+class AugmentSettings:
+    """Random changes, on training films only; each is drawn uniformly from ± the value.
+
+    `rotate_degrees`, `shear_degrees` in degrees; `shift_fraction` of the side; `zoom_fraction` of the scale;
+    `jitter_pixels` enlarges by that many pixels and crops back at random (the article's "random jittering");
+    `brightness` adds, `contrast` multiplies, `gamma` bends; `erase_fraction` is the largest erased rectangle's share
+    of the film, applied to half of the films. `flip` mirrors left and right: off by default, because the heart has a side.
+    """
+
+    rotate_degrees: float = 0.0
+    shear_degrees: float = 0.0
+    shift_fraction: float = 0.0
+    zoom_fraction: float = 0.0
+    jitter_pixels: int = 0
+    flip: bool = False
+    brightness: float = 0.0
+    contrast: float = 0.0
+    gamma: float = 0.0
+    erase_fraction: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelSettings:
+    """The network: `backbone` from the table in `model/backbones.py`, `weights` "imagenet" or "none"."""
+
+    backbone: str = "mobilenet_0.75"
+    weights: str = "imagenet"
+    dropout: float = 0.2
+
+    def __post_init__(self) -> None:
+        _require(self.weights in ("imagenet", "none"), "model.weights", "'imagenet' or 'none'", self.weights)
+        _require(0 <= self.dropout < 1, "model.dropout", "0 up to but not including 1")
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainSettings:
+    """The optimisation.
+
+    `frozen_epochs` trains the head alone on features of the untouched backbone; `epochs` then trains everything.
+    `schedule`: "cosine" (with `warmup_epochs`) or "constant". `ema_momentum` 0 = no weight averaging.
+    `class_weights`: "balanced" or "none". `patience` epochs without improvement stop the run, 0 = never.
+    `cache` false decodes every film in every epoch, as the article does.
+    """
+
+    seed: int = 0
+    batch_size: int = 32
+    frozen_epochs: int = 0
+    epochs: int = 6
+    optimizer: str = "adam"
+    learning_rate: float = 3e-4
+    frozen_learning_rate: float = 1e-3
+    schedule: str = "cosine"
+    warmup_epochs: float = 0.5
+    weight_decay: float = 0.0
+    ema_momentum: float = 0.0
+    label_smoothing: float = 0.0
+    class_weights: str = "balanced"
+    patience: int = 0
+    monitor: str = "validation_auroc"
+    cache: bool = True
+
+    def __post_init__(self) -> None:
+        _require(self.batch_size >= 1, "train.batch_size", "at least 1")
+        _require(self.epochs >= 0 and self.frozen_epochs >= 0, "train.epochs and train.frozen_epochs", "0 or more")
+        _require(self.epochs + self.frozen_epochs >= 1, "train.epochs", "at least one epoch in all")
+        _require(self.learning_rate > 0, "train.learning_rate", "above 0")
+        _require(0 <= self.ema_momentum < 1, "train.ema_momentum", "0 up to but not including 1")
+        _require(self.schedule in ("cosine", "constant"), "train.schedule", "'cosine' or 'constant'", self.schedule)
+        _require(self.optimizer in ("adam", "sgd"), "train.optimizer", "'adam' or 'sgd'", self.optimizer)
+        choices = ("validation_auroc", "validation_loss", "validation_accuracy")
+        _require(self.monitor in choices, "train.monitor", " or ".join(map(repr, choices)), self.monitor)
+        _require(self.class_weights in ("balanced", "none"), "train.class_weights", "'balanced' or 'none'")
+
+
+@dataclasses.dataclass(frozen=True)
+class DecisionSettings:
+    """From scores to decisions, both chosen on validation patients only.
+
+    `calibration`: "temperature" or "none". `policy` and `target` name a threshold policy of `evaluate/thresholds.py`.
+    `positive` names the class whose score is thresholded; "" = the last class in alphabetical order.
+    """
+
+    calibration: str = "temperature"
+    policy: str = "target_sensitivity"
+    target: float = 0.95
+    positive: str = ""
+
+    def __post_init__(self) -> None:
+        _require(self.calibration in ("temperature", "none"), "decision.calibration", "'temperature' or 'none'")
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """Everything that decides a run, apart from the films."""
+
+    name: str = "default"
+    input: InputCard = InputCard()
+    split: SplitSettings = SplitSettings()
+    augment: AugmentSettings = AugmentSettings()
+    model: ModelSettings = ModelSettings()
+    train: TrainSettings = TrainSettings()
+    decision: DecisionSettings = DecisionSettings()
+    judge_test: bool = False
+
+    def to_toml(self) -> str:
+        """The recipe as TOML text; `recipe_from_toml` reads it back to an equal value."""
+        import tomli_w
+
+        return tomli_w.dumps(dataclasses.asdict(self))
+
+    def fingerprint(self) -> str:
+        """SHA-256 (64 hexadecimal digits) of all settings; equal settings give equal fingerprints."""
+        return fingerprint(self)
+
+
+def fingerprint(settings: Any) -> str:
+    """SHA-256 of a settings dataclass, independent of how and in which order it was written down."""
+    text = json.dumps(dataclasses.asdict(settings), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def load_recipe(name_or_path: str, overrides: Sequence[str] = (), *, seed: int | None = None) -> Recipe:
+    """Read a shipped recipe by name or a recipe file by path, then apply `section.key=value` overrides.
+
+    Raises:
+        ConfigError: no such recipe, not TOML, an unknown key, or a value that cannot be meant.
+    """
+    table = _parse(_recipe_text(name_or_path), name_or_path)
+    for override in overrides:
+        _apply_override(table, override)
+    if seed is not None:
+        table.setdefault("train", {})["seed"] = seed
+    return _build(Recipe, table, "")
+
+
+def recipe_from_toml(text: str, source: str) -> Recipe:
+    """Read a recipe from TOML text; `source` names it in messages."""
+    return typing.cast(Recipe, _build(Recipe, _parse(text, source), ""))
+
+
+def recipe_header(name: str) -> str:
+    """The opening comment of a shipped recipe: expected time, hardware and result."""
+    lines = _recipe_text(name).splitlines()
+    return "\n".join(line.lstrip("# ").rstrip() for line in lines if line.startswith("#"))
+
+
+def _recipe_text(name_or_path: str) -> str:
+    if name_or_path in SHIPPED_RECIPES:
+        return resources.files("cxray").joinpath("recipes", f"{name_or_path}.toml").read_text("utf-8")
+    path = Path(name_or_path)
+    if not path.is_file():
+        hint = _did_you_mean(name_or_path, SHIPPED_RECIPES)
+        raise ConfigError(
+            f"There is no recipe called {name_or_path!r} and no such file.{hint}",
+            f"Shipped recipes: {', '.join(SHIPPED_RECIPES)}; or give the path of a TOML file.",
+        )
+    return path.read_text("utf-8", errors="replace")
+
+
+def _parse(text: str, source: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"The recipe {source} is not valid TOML: {error}.", "Correct that line.") from error
+
+
+def _apply_override(table: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    section, _, name = key.strip().rpartition(".")
+    if not separator or not name:
+        raise ConfigError(f"--set {override!r} is not of the form section.key=value.", "Example: --set train.epochs=3")
+    try:
+        value = tomllib.loads(f"value = {text.strip()}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()  # a bare word is a string; TOML would insist on quotes that shells eat
+    target = table.setdefault(section, {}) if section else table
+    if not isinstance(target, dict):
+        raise ConfigError(f"--set {override!r}: {section!r} is a setting, not a section.")
+    target[name] = value
+
+
+def _build(kind: type[Any], table: Mapping[str, Any], where: str) -> Any:
+    hints = typing.get_type_hints(kind)
+    values = {}
+    for key, value in table.items():
+        if key not in hints:
+            hint = _did_you_mean(key, list(hints))
+            raise ConfigError(f"Unknown setting {where + key!r}.{hint}", f"Known here: {', '.join(hints)}.")
+        values[key] = _convert(hints[key], value, where + key)
+    return kind(**values)
+
+
+def _convert(hint: Any, value: Any, name: str) -> Any:
+    if dataclasses.is_dataclass(hint):
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{name!r} is a section of settings, got {value!r}.")
+        return _build(typing.cast(type[Any], hint), value, f"{name}.")
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    wanted = hint if not isinstance(hint, types.UnionType) else object
+    if not isinstance(value, wanted) or (isinstance(value, bool) and hint is not bool):
+        raise ConfigError(f"Setting {name!r} must be {hint.__name__}, got {value!r}.")
+    return value
+
+
+def _did_you_mean(word: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(word, known, n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def _require(condition: bool, name: str, wanted: str, got: object = None) -> None:
+    if not condition:
+        raise ConfigError(f"Setting {name} must be {wanted}{f', got {got!r}' if got is not None else ''}.")

@@ -1,0 +1,1 @@
+"""The data rooms: folder or table in, prepared arrays out. See `intake`, `decode`, `prepare`, `split`, `cache`."""

@@ -1,0 +1,79 @@
+"""The only way pixels become a model's input: fit, resize, round to 8 bit.
+
+The result is uint8, because that is what the cache stores; `as_model_input` divides by 255. Training, evaluation and
+serving therefore see the same 256 grey levels, and a cache hit equals a miss byte for byte.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from cxray.config import InputCard
+from cxray.data.decode import decode_file
+from cxray.errors import UnreadableImage
+from cxray.records import PixelImage
+
+# A film smaller than this shows no lungs; stretching it up would only hide that.
+MINIMUM_SIDE_PIXELS = 16
+
+
+def prepare(image: PixelImage, card: InputCard, *, name: str = "the film") -> npt.NDArray[np.uint8]:
+    """Turn a decoded film into uint8 (card.height, card.width).
+
+    Shrinking and enlarging use Pillow's antialiased triangle filter on float32; with `fit="pad"` the film is centred and the
+    rest is 0 (black).
+
+    Raises:
+        UnreadableImage: a stored side is shorter than `MINIMUM_SIDE_PIXELS`.
+    """
+    shortest = min(image.stored_height, image.stored_width)
+    if shortest < MINIMUM_SIDE_PIXELS:
+        raise UnreadableImage(
+            f"{name} is {image.stored_width} x {image.stored_height} pixels; at least {MINIMUM_SIDE_PIXELS} a side are "
+            "needed to be a film.",
+            "Remove it, or export it at its native size.",
+        )
+    height, width = _fitted_size(image, card)
+    resized = _resize(image.pixels, height, width)
+    canvas = np.zeros((card.height, card.width), dtype=np.uint8)
+    top, left = (card.height - height) // 2, (card.width - width) // 2
+    canvas[top : top + height, left : left + width] = _to_uint8(resized)
+    return canvas
+
+
+def prepare_file(path: Path, card: InputCard) -> npt.NDArray[np.uint8]:
+    """Decode and prepare one film from disk, at reduced JPEG scale where that is enough.
+
+    Raises:
+        UnreadableImage: as `decode_file` and `prepare`.
+    """
+    return prepare(decode_file(path, at_least=max(card.height, card.width)), card, name=str(path))
+
+
+def as_model_input(films: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """uint8 (N, height, width) to float32 (N, height, width, 1), 0–1: what every graph takes."""
+    return np.asarray(films[..., np.newaxis], dtype=np.float32) / np.float32(255)
+
+
+def _fitted_size(image: PixelImage, card: InputCard) -> tuple[int, int]:
+    if card.fit == "stretch":
+        return card.height, card.width
+    # The stored size, not the decoded one: JPEG's reduced scale rounds up and would bend the aspect ratio.
+    scale = min(card.height / image.stored_height, card.width / image.stored_width)
+    return max(1, round(image.stored_height * scale)), max(1, round(image.stored_width * scale))
+
+
+def _resize(pixels: npt.NDArray[np.float32], height: int, width: int) -> npt.NDArray[Any]:
+    if pixels.shape == (height, width):
+        return pixels
+    film = Image.fromarray(pixels)
+    return np.asarray(film.resize((width, height), Image.Resampling.BILINEAR))
+
+
+def _to_uint8(pixels: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    return np.asarray(np.rint(np.clip(pixels, 0, 1) * 255), dtype=np.uint8)

@@ -1,0 +1,125 @@
+"""PNG, JPEG, TIFF, BMP and WebP through Pillow, as grey float32 0–1.
+
+Colour becomes grey by ITU-R BT.601 luma (0.299 R + 0.587 G + 0.114 B), which is what Pillow and JPEG use. An alpha channel is
+laid over black. 16-bit files keep their depth. EXIF orientation is applied, so that pixels are upright.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps
+
+from cxray.errors import UnreadableImage
+from cxray.records import PixelImage
+
+KINDS = ("bmp", "jpeg", "png", "tiff", "webp")
+# A radiograph has at most some 25 million pixels; what claims more is a mistake or an attack.
+MAXIMUM_PIXELS = 64_000_000
+_EXIF_ORIENTATION = 0x0112
+_LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+
+
+def decode_raster(content: bytes, name: str, at_least: int) -> PixelImage:
+    """Decode one raster film; `at_least` as in `decode.decode_bytes`.
+
+    Raises:
+        UnreadableImage: cut off, damaged, CMYK, more than one frame, or more than `MAXIMUM_PIXELS` pixels.
+    """
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns about half-size bombs and odd EXIF; our own limit decides, and odd EXIF is not an error.
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(content), formats=[kind.upper() for kind in KINDS]) as image:
+                return _decode_open(image, name, at_least)
+    except UnreadableImage:
+        raise
+    except MemoryError as error:
+        raise UnreadableImage(f"{name} does not fit into memory.") from error
+    except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, ...
+        reason = str(error).split("<")[0].strip() or type(error).__name__
+        raise UnreadableImage(
+            f"{name} is damaged or cut off: {reason}.", "Copy the file again from its source."
+        ) from error
+
+
+def _decode_open(image: Image.Image, name: str, at_least: int) -> PixelImage:
+    facts: list[str] = []
+    stored = image.size
+    _refuse_what_cannot_be_a_film(image, name)
+    if at_least and image.format == "JPEG" and _draft(image, at_least):
+        facts.append(f"JPEG decoded at reduced scale {image.size[0]}x{image.size[1]}")
+    orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
+    if orientation in (5, 6, 7, 8):
+        stored = (stored[1], stored[0])
+    image.load()
+    if orientation not in (0, 1):
+        image = ImageOps.exif_transpose(image)
+        facts.append(f"EXIF orientation {orientation} applied")
+    pixels, bits = _to_grey(image, facts)
+    return PixelImage(pixels, stored_height=stored[1], stored_width=stored[0], bits=bits, facts=tuple(facts))
+
+
+def _refuse_what_cannot_be_a_film(image: Image.Image, name: str) -> None:
+    width, height = image.size
+    if width * height > MAXIMUM_PIXELS:
+        raise UnreadableImage(
+            f"{name} claims {width} x {height} pixels; at most {MAXIMUM_PIXELS / 1e6:.0f} million are accepted.",
+            "Export the film at its native size.",
+        )
+    if image.mode in ("CMYK", "YCCK", "LAB", "HSV"):
+        raise UnreadableImage(
+            f"{name} uses the print colour model {image.mode}, whose grey values depend on an ink profile.",
+            "Export it as greyscale or RGB.",
+        )
+    if getattr(image, "n_frames", 1) > 1:
+        raise UnreadableImage(f"{name} holds {image.n_frames} frames; one film was expected.", "Export one frame.")
+
+
+def _draft(image: Image.Image, at_least: int) -> bool:
+    # Twice the wanted side leaves the final resize real work to do, so that aliasing stays out of both steps.
+    before = image.size
+    image.draft("L" if image.mode == "L" else "RGB", (2 * at_least, 2 * at_least))
+    return image.size != before
+
+
+def _to_grey(image: Image.Image, facts: list[str]) -> tuple[npt.NDArray[np.float32], int]:
+    if image.mode == "L":
+        return _scale(np.asarray(image), 8), 8
+    if image.mode in ("I;16", "I;16L", "I;16B", "I;16N"):
+        return _scale(np.asarray(image).astype(np.uint16), 16), 16
+    if image.mode == "I":
+        values = np.asarray(image)
+        if values.min() < 0 or values.max() > 65535:
+            raise ValueError("32-bit integer pixels outside 0-65535")
+        return _scale(values, 16), 16
+    if image.mode == "F":
+        return _from_float(np.asarray(image), facts), 32
+    if image.mode == "1":
+        facts.append("1-bit film")
+        return np.asarray(image).astype(np.float32), 1
+    return _from_colour(image, facts), 8
+
+
+def _from_colour(image: Image.Image, facts: list[str]) -> npt.NDArray[np.float32]:
+    facts.append(f"colour model {image.mode} turned into grey")
+    if image.mode in ("P", "PA", "LA", "RGBA", "La", "RGBa"):
+        rgba = np.asarray(image.convert("RGBA"), dtype=np.float32) / 255
+        return np.asarray((rgba[..., :3] @ _LUMA) * rgba[..., 3], dtype=np.float32)
+    rgb = np.asarray(image.convert("RGB"), dtype=np.float32) / 255
+    return np.asarray(rgb @ _LUMA, dtype=np.float32)
+
+
+def _from_float(values: npt.NDArray[Any], facts: list[str]) -> npt.NDArray[np.float32]:
+    if not np.isfinite(values).all() or values.min() < 0 or values.max() > 1:
+        raise ValueError("floating-point pixels outside 0-1")
+    facts.append("floating-point film")
+    return values.astype(np.float32)
+
+
+def _scale(values: npt.NDArray[Any], bits: int) -> npt.NDArray[np.float32]:
+    return values.astype(np.float32) / np.float32(2**bits - 1)
