@@ -24,6 +24,11 @@ from cxray.errors import ConfigError
 SHIPPED_RECIPES = ("article", "default", "fast")
 
 
+def _require(condition: bool, name: str, wanted: str, got: object = None) -> None:
+    if not condition:
+        raise ConfigError(f"Setting {name} must be {wanted}{f', got {got!r}' if got is not None else ''}.")
+
+
 @dataclasses.dataclass(frozen=True)
 class InputCard:
     """What a model expects of one film: grey, float32 0–1, `height` × `width` pixels.
@@ -274,7 +279,3 @@ def _did_you_mean(word: str, known: Sequence[str]) -> str:
     near = difflib.get_close_matches(word, known, n=1)
     return f" Did you mean {near[0]!r}?" if near else ""
 
-
-def _require(condition: bool, name: str, wanted: str, got: object = None) -> None:
-    if not condition:
-        raise ConfigError(f"Setting {name} must be {wanted}{f', got {got!r}' if got is not None else ''}.")

@@ -1,0 +1,237 @@
+"""From what a person has — a folder, a table, single files — to a list of `ImageRecord`.
+
+Two entrances: `read_dataset` for data to learn from or audit, where labels and splits must make sense, and
+`read_inputs` for films to score, where everything but the film may be unknown. Neither opens an image beyond its
+first bytes; a film that cannot be decoded is found, and reported, later.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from cxray.data.folders import SPLIT_NAMES, FilmFile, Layout, find_layout, walk_films
+from cxray.data.identity import Identity, assign_patients
+from cxray.data.labels import check_class_labels, finding_columns, read_findings
+from cxray.errors import DataError, LabelError
+from cxray.records import ImageRecord
+from cxray.tables import Column, is_table, read_table
+
+_TABLE_COLUMNS = ("path", "label", "patient", "split")
+
+
+@dataclasses.dataclass(frozen=True)
+class Intake:
+    """What was found.
+
+    `classes` are the class names in sorted order, or the findings in table order when `is_multi_label`. `layout`:
+    "splits", "classes", "table" or "files". `passed_over` counts files left out, by reason.
+    """
+
+    records: tuple[ImageRecord, ...]
+    classes: tuple[str, ...]
+    is_multi_label: bool
+    layout: str
+    identity: Identity
+    passed_over: Mapping[str, int]
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Films per split ("" = undivided) and class; for findings, films that have the finding."""
+        table: dict[str, Counter[str]] = {}
+        for record in self.records:
+            row = table.setdefault(record.split, Counter())
+            row.update([record.label] if record.label else [name for name, value in record.findings.items() if value])
+        return {split: dict(row) for split, row in table.items()}
+
+
+def read_dataset(data: Path, *, findings: Sequence[str] = ()) -> Intake:
+    """Read a labelled data set: `train/ val/ test/ × classes`, plain class folders, or a CSV/TSV/Parquet table.
+
+    Args:
+        data: folder or table.
+        findings: multi-label columns of a table; by default every 0/1 column when there is no `label` column.
+
+    Raises:
+        DataError: nothing there, no films, or no labels.
+        LabelError: labels that look misspelt, contradict each other, or a finding that is neither 0, 1 nor empty.
+    """
+    if is_table(data):
+        return _read_labelled_table(data, findings)
+    layout = find_layout(data)
+    passed_over: Counter[str] = Counter()
+    records = _read_class_folders(layout, passed_over)
+    if not records:
+        raise DataError(
+            f"{data} holds no films in class folders{_what_was_there(passed_over)}.",
+            "Expected train/<CLASS>/ and test/<CLASS>/ folders, or <CLASS>/ folders with films inside.",
+        )
+    _check_class_folders(records, layout)
+    return _finish(records, layout.kind, passed_over)
+
+
+def read_inputs(paths: Sequence[Path], classes: Sequence[str] = ()) -> Intake:
+    """Read films to score: files, folders (searched through) and tables, in the order given.
+
+    A label is taken over where a table gives it or a folder on the way carries the name of one of `classes`; a split where a
+    folder is called train, val or test.
+
+    Raises:
+        DataError: a path does not exist, or no film was found at all.
+    """
+    passed_over: Counter[str] = Counter()
+    records: list[ImageRecord] = []
+    for path in paths:
+        if is_table(path):
+            table_records, _ = _read_table_records(path, (), passed_over)
+            records += table_records
+        elif path.is_dir():
+            skip = frozenset(find_layout(path).copies)
+            passed_over["nested copy of the archive"] += len(skip)
+            records += [_unlabelled(film, path, classes) for film in walk_films(path, passed_over, skip)]
+        elif path.is_file():
+            parts = (path.parent.parent.name, path.parent.name)
+            records.append(_unlabelled(FilmFile(path, parts), Path(), classes))
+        else:
+            raise DataError(f"There is nothing at {path}.", "Check the path.")
+    if not records:
+        raise DataError(
+            f"No films were found in {', '.join(map(str, paths))}{_what_was_there(passed_over)}.", "Check the path."
+        )
+    return _finish(records, "files", passed_over)
+
+
+def _finish(records: Sequence[ImageRecord], layout: str, passed_over: Counter[str]) -> Intake:
+    named, identity = assign_patients(records)
+    findings = dict.fromkeys(name for record in named for name in record.findings)
+    classes = tuple(findings) or tuple(sorted({record.label for record in named} - {""}))
+    counted = {reason: count for reason, count in sorted(passed_over.items()) if count}
+    return Intake(tuple(named), classes, bool(findings), layout, identity, counted)
+
+
+def _read_class_folders(layout: Layout, passed_over: Counter[str]) -> list[ImageRecord]:
+    records: list[ImageRecord] = []
+    passed_over["nested copy of the archive"] += len(layout.copies)
+    for split, folder in layout.splits.items():
+        for film in walk_films(folder, passed_over, frozenset(layout.copies)):
+            if film.parts:
+                records.append(ImageRecord(film.path, label=film.parts[0], split=split))
+            else:
+                passed_over["film outside any class folder"] += 1
+    return records
+
+
+def _check_class_folders(records: Sequence[ImageRecord], layout: Layout) -> None:
+    known = {record.label for record in records if record.split in ("train", "")}
+    for record in records:
+        if record.label not in known:
+            near = difflib.get_close_matches(record.label.casefold(), [k.casefold() for k in known], n=1, cutoff=0.6)
+            hint = f" Did you mean {next(k for k in known if k.casefold() == near[0])!r}?" if near else ""
+            raise LabelError(
+                f"The {record.split} split has a class {record.label!r} ({record.path.parent}) that train does not have.{hint}",
+                f"Rename the folder so that every split of {layout.root} uses the same class names.",
+            )
+
+
+def _read_labelled_table(path: Path, wanted: Sequence[str]) -> Intake:
+    passed_over: Counter[str] = Counter()
+    records, findings = _read_table_records(path, wanted, passed_over)
+    if not findings and not any(record.label for record in records):
+        raise LabelError(
+            f"{path} has neither a filled 'label' column nor 0/1 columns of findings.",
+            "Add a column 'label', or one 0/1 column per finding.",
+        )
+    known = [record for record in records if record.label or findings]
+    passed_over["row without a label"] += len(records) - len(known)
+    if not any(record.path.exists() for record in known):
+        raise DataError(
+            f"None of the {len(known)} films named in {path} exists; the first is {known[0].path}.",
+            "Paths are taken relative to the table's own folder, then to the working folder.",
+        )
+    return _finish(known, "table", passed_over)
+
+
+def _read_table_records(
+    source: Path, wanted: Sequence[str], passed_over: Counter[str]
+) -> tuple[list[ImageRecord], list[str]]:
+    table = read_table(source)
+    if "path" not in table:
+        raise DataError(
+            f"{source} has no column 'path'; its columns are: {', '.join(list(table)[:12])}.",
+            "Rename the column with the films' paths to 'path'.",
+        )
+    findings = finding_columns(table, wanted, source)
+    if "label" in table and not findings:
+        check_class_labels(table["label"], source)
+    records = _rows(table, findings, source)
+    return _without_repeats(records, source, passed_over), findings
+
+
+def _rows(table: Mapping[str, Column], findings: Sequence[str], source: Path) -> list[ImageRecord]:
+    rows = len(table["path"])
+    truths: Sequence[Mapping[str, bool | None]] = read_findings(table, findings) if findings else [{}] * rows
+    further = [name for name in table if name not in (*_TABLE_COLUMNS, *findings)]
+    records = []
+    for row in range(rows):
+        cell = {name: str(table[name][row]) if name in table else "" for name in _TABLE_COLUMNS}
+        records.append(
+            ImageRecord(
+                path=_locate(cell["path"], source, row),
+                label="" if findings else cell["label"],
+                findings=truths[row],
+                patient=cell["patient"],
+                split=_read_split(cell["split"], source, row),
+                metadata={name: str(table[name][row]) for name in further},
+            )
+        )
+    return records
+
+
+def _locate(text: str, source: Path, row: int) -> Path:
+    if not text:
+        raise DataError(f"{source}, row {row + 2}: the path is empty.", "Fill it in or remove the row.")
+    path = Path(text).expanduser()
+    beside = source.parent / path
+    return beside if not path.is_absolute() and (beside.exists() or not path.exists()) else path
+
+
+def _read_split(text: str, source: Path, row: int) -> str:
+    split = SPLIT_NAMES.get(text.lower(), "")
+    if text and not split:
+        raise DataError(
+            f"{source}, row {row + 2}: split {text[:40]!r} is none of train, validation, test.", "Correct that cell."
+        )
+    return split
+
+
+def _without_repeats(
+    records: Sequence[ImageRecord], source: Path, passed_over: Counter[str]
+) -> list[ImageRecord]:
+    seen: dict[Path, tuple[int, ImageRecord]] = {}
+    for row, record in enumerate(records):
+        earlier_row, earlier = seen.setdefault(record.path, (row, record))
+        if earlier is record:
+            continue
+        if (earlier.label, dict(earlier.findings), earlier.split) != (record.label, dict(record.findings), record.split):
+            raise LabelError(
+                f"{source}: rows {earlier_row + 2} and {row + 2} give {record.path} two different labels or splits.",
+                "Keep the row that is right.",
+            )
+        passed_over["repeated row"] += 1
+    return [record for _, record in seen.values()]
+
+
+def _unlabelled(film: FilmFile, root: Path, classes: Sequence[str]) -> ImageRecord:
+    # Below the folder that was given, its own name and its parent's also count: `predict … data/test/NORMAL`.
+    above = (root.resolve().parent.name, root.resolve().name) if root != Path() else ()
+    parts = (*above, *film.parts)
+    label = next((part for part in reversed(parts) if part in classes), "")
+    split = next((SPLIT_NAMES[part.lower()] for part in reversed(parts) if part.lower() in SPLIT_NAMES), "")
+    return ImageRecord(film.path, label=label, split=split)
+
+
+def _what_was_there(passed_over: Mapping[str, int]) -> str:
+    found = [f"{count} × {reason}" for reason, count in passed_over.items() if count]
+    return f" (passed over: {'; '.join(found)})" if found else " (it is empty)"
