@@ -43,7 +43,11 @@ class InputCard:
     version: int = 1
 
     def __post_init__(self) -> None:
-        _require(16 <= self.height <= 2048 and 16 <= self.width <= 2048, "input.height and input.width", "16 to 2048")
+        _require(
+            16 <= self.height <= 2048 and 16 <= self.width <= 2048,
+            "input.height and input.width",
+            "16 to 2048",
+        )
         _require(self.fit in ("pad", "stretch"), "input.fit", "'pad' or 'stretch'", self.fit)
 
 
@@ -76,7 +80,8 @@ class AugmentSettings:
     `rotate_degrees`, `shear_degrees` in degrees; `shift_fraction` of the side; `zoom_fraction` of the scale;
     `jitter_pixels` enlarges by that many pixels and crops back at random (the article's "random jittering");
     `brightness` adds, `contrast` multiplies, `gamma` bends; `erase_fraction` is the largest erased rectangle's share
-    of the film, applied to half of the films. `flip` mirrors left and right: off by default, because the heart has a side.
+    of the film, applied to half of the films. `flip` mirrors left and right: off by default, because the heart has
+    a side.
     """
 
     rotate_degrees: float = 0.0
@@ -202,7 +207,7 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = (), *, seed: int |
         _apply_override(table, override)
     if seed is not None:
         table.setdefault("train", {})["seed"] = seed
-    return _build(Recipe, table, "")
+    return typing.cast(Recipe, _build(Recipe, table, ""))
 
 
 def recipe_from_toml(text: str, source: str) -> Recipe:
@@ -278,4 +283,3 @@ def _convert(hint: Any, value: Any, name: str) -> Any:
 def _did_you_mean(word: str, known: Sequence[str]) -> str:
     near = difflib.get_close_matches(word, known, n=1)
     return f" Did you mean {near[0]!r}?" if near else ""
-

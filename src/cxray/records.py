@@ -62,7 +62,8 @@ class PixelImage:
     def __post_init__(self) -> None:
         if self.pixels.ndim != 2 or self.pixels.dtype != np.float32 or self.pixels.size == 0:
             raise DataError(
-                f"A film must be a non-empty float32 array (height, width), got {self.pixels.dtype} {self.pixels.shape}."
+                "A film must be a non-empty float32 array (height, width), "
+                f"got {self.pixels.dtype} {self.pixels.shape}."
             )
 
 

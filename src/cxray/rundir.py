@@ -22,34 +22,49 @@ MANIFEST = "manifest.json"
 
 
 @contextlib.contextmanager
-def atomic_open(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
-    """Open a temporary neighbour of `path` for writing; rename it to `path` when the block ends without error.
-
-    `mode` is "w" (UTF-8 text, newlines kept as written) or "wb".
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Hand out the name of a temporary neighbour of `path`; rename it to `path` when the block ends without error.
 
     Raises:
         OutputError: the folder cannot be created or written, or the disk is full; nothing is left behind.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name[:40]}.", suffix=".part", dir=path.parent)
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:40]}.", suffix=".part", dir=path.parent)
     except OSError as error:
-        raise _output_error(path, error) from error
+        raise output_error(path, error) from error
+    os.close(descriptor)
+    temporary = Path(name)
     try:
-        text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
-        with os.fdopen(descriptor, mode, **text) as stream:
-            yield stream
-            stream.flush()
+        yield temporary
+        with temporary.open("rb") as stream:
             os.fsync(stream.fileno())
-        Path(temporary).chmod(_default_file_mode())
-        Path(temporary).replace(path)
+        temporary.chmod(_default_file_mode())
+        temporary.replace(path)
     except OSError as error:
         # Only trouble with our own file is an output error; an OSError about an input passes through unchanged.
-        if error.filename not in (None, temporary, str(path)):
+        if error.filename not in (None, name, str(path)):
             raise
-        raise _output_error(path, error) from error
+        raise output_error(path, error) from error
     finally:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_open(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
+    """Open a temporary neighbour of `path` for writing, as `atomic_path`.
+
+    `mode` is "w" (UTF-8 text, newlines kept as written) or "wb".
+
+    Raises:
+        OutputError: as `atomic_path`.
+    """
+    with atomic_path(path) as temporary, _open(temporary, mode) as stream:
+        yield stream
+
+
+def _open(path: Path, mode: str) -> IO[Any]:
+    return path.open(mode) if "b" in mode else path.open(mode, encoding="utf-8", newline="")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -106,14 +121,15 @@ def prepare_folder(folder: Path, *, overwrite: bool = False, resume: bool = Fals
         if folder.is_dir() and any(folder.iterdir()) and not resume:
             if not overwrite:
                 raise UsageError(
-                    f"{folder} already holds files.", "Choose another --out, or pass --overwrite to replace them."
+                    f"{folder} already holds files.",
+                    "Choose another --out, or pass --overwrite to replace them.",
                 )
             _empty_own_folder(folder)
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise _output_error(folder, error) from error
+        raise output_error(folder, error) from error
 
 
 def _empty_own_folder(folder: Path) -> None:
@@ -130,9 +146,11 @@ def _empty_own_folder(folder: Path) -> None:
             entry.unlink()
 
 
-def _output_error(path: Path, error: OSError) -> OutputError:
+def output_error(path: Path, error: OSError) -> OutputError:
+    """The sentence for a result that could not be written to `path`."""
     return OutputError(
-        f"Cannot write {path}: {error.strerror or error}.", "Free space, check permissions, or choose another --out."
+        f"Cannot write {path}: {error.strerror or error}.",
+        "Free space, check permissions, or choose another --out.",
     )
 
 

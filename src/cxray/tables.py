@@ -90,7 +90,9 @@ def _read_arrow(path: Path) -> Any:
     header = pa.csv.open_csv(path, parse_options=parse).schema.names
     # A null column type cannot hold the text that appears further down, so every column is declared text.
     convert = pa.csv.ConvertOptions(
-        column_types={name: pa.string() for name in header}, strings_can_be_null=False, quoted_strings_can_be_null=False
+        column_types={name: pa.string() for name in header},
+        strings_can_be_null=False,
+        quoted_strings_can_be_null=False,
     )
     return pa.csv.read_csv(path, parse_options=parse, convert_options=convert)
 

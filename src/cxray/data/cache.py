@@ -1,9 +1,10 @@
 """Prepared films on disk, so that decoding is paid once.
 
-One array file holds one set of films at one input card: `<cache>/<card>/<set>.npy`, uint8 (films, height, width), opened
-memory-mapped, beside `<set>.json`, which lists the SHA-256 of each row's file and is written last. Films that another
-array of the same card already holds are copied from there. Keys are contents, never names or dates, so a renamed film is a hit
-and a changed one a miss; since an array is written under a temporary name and renamed, two processes may build the same one.
+One array file holds one set of films at one input card: `<cache>/<card>/<set>.npy`, uint8 (films, height, width),
+opened memory-mapped, beside `<set>.json`, which lists the SHA-256 of each row's file and is written last. Films
+that another array of the same card already holds are copied from there. Keys are contents, never names or dates, so
+a renamed film is a hit and a changed one a miss; since an array is written under a temporary name and renamed, two
+processes may build the same one.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,7 +28,7 @@ from cxray.config import InputCard
 from cxray.data.prepare import prepare_file
 from cxray.errors import OutputError, UnreadableImage
 from cxray.records import ImageRecord
-from cxray.rundir import atomic_open, file_sha256, write_json
+from cxray.rundir import atomic_path, file_sha256, write_json
 
 WORKERS = os.cpu_count() or 1
 
@@ -59,7 +61,8 @@ def cache_folder() -> Path:
 def prepare_all(records: Sequence[ImageRecord], card: InputCard, folder: Path | None = None) -> PreparedFilms:
     """Prepared arrays for `records`, from the cache where possible.
 
-    A film that cannot be read is listed in `errors`. A cache that cannot be written costs a warning and memory, never the work.
+    A film that cannot be read is listed in `errors`. A cache that cannot be written costs a warning and memory,
+    never the work.
     """
     digests = _in_parallel(_digest, [record.path for record in records], "Reading films")
     wanted = {digest: record.path for digest, record in zip(digests, records, strict=True) if digest}
@@ -153,23 +156,29 @@ def _build(entry: _Entry, wanted: Mapping[str, Path], card: InputCard) -> _Entry
 
 def _write_array(path: Path, shape: tuple[int, ...], fill: Callable[[npt.NDArray[np.uint8]], int]) -> None:
     """Fill a memory-mapped array under a temporary name, cut it to the rows used, rename it."""
-    with atomic_open(path, "wb") as stream:
-        temporary = Path(stream.name if isinstance(stream.name, str) else f"/proc/self/fd/{stream.fileno()}")
-        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(stream, header)  # type: ignore[no-untyped-call]
-        offset = stream.tell()
-        # Blocks are claimed now: a full disk must be an error here, not a bus error while the map is written.
-        os.posix_fallocate(stream.fileno(), 0, offset + max(1, int(np.prod(shape))))
+    with atomic_path(path) as temporary:
+        offset = _write_header(temporary, shape)
+        with temporary.open("r+b") as stream:
+            # Blocks are claimed now: a full disk must be an error here, not a bus error while the map is written.
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(stream.fileno(), 0, offset + max(1, math.prod(shape)))
+            else:
+                stream.truncate(offset + max(1, math.prod(shape)))
         mapped = np.memmap(temporary, dtype=np.uint8, mode="r+", offset=offset, shape=shape)
         used = fill(mapped)
         mapped.flush()
         if used < shape[0]:
-            stream.seek(0)
-            header["shape"] = (used, *shape[1:])
-            np.lib.format.write_array_header_1_0(stream, header)  # type: ignore[no-untyped-call]
-            if stream.tell() != offset:
-                raise OutputError(f"Cannot write {path}: its header changed length.")
-            stream.truncate(offset + used * shape[1] * shape[2])
+            # NumPy pads the header so that a smaller first axis keeps its length.
+            _write_header(temporary, (used, *shape[1:]))
+            os.truncate(temporary, offset + used * math.prod(shape[1:]))
+
+
+def _write_header(path: Path, shape: tuple[int, ...]) -> int:
+    """Write the .npy header at the start of the file; returns where the data begin, in bytes."""
+    with path.open("r+b") as stream:
+        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(stream, header)
+        return stream.tell()
 
 
 def _known_rows(store: Path, wanted: set[str]) -> dict[str, tuple[npt.NDArray[np.uint8], int]]:

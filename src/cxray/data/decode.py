@@ -61,4 +61,8 @@ def decode_bytes(content: bytes, *, name: str = "upload", at_least: int = 0) -> 
     return decoder(content, name, at_least)
 
 
-_ARTICLES = {"unknown": "of no known kind", "text": "plain text", "dicom": "DICOM, which this version cannot read yet"}
+_ARTICLES = {
+    "unknown": "of no known kind",
+    "text": "plain text",
+    "dicom": "DICOM, which this version cannot read yet",
+}

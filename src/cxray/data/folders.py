@@ -106,8 +106,8 @@ def _reason_to_pass_over(path: Path) -> str:
 class Layout:
     """Where the parts of a data set lie.
 
-    `kind` is "splits" (train/val/test × classes) or "classes" (class folders only). `splits` maps the split's name to its
-    folder ("" for plain class folders); `copies` are nested copies of the archive, to be left out.
+    `kind` is "splits" (train/val/test × classes) or "classes" (class folders only). `splits` maps the split's name
+    to its folder ("" for plain class folders); `copies` are nested copies of the archive, to be left out.
     """
 
     kind: str

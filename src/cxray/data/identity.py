@@ -20,7 +20,8 @@ MINIMUM_COVERAGE = 0.9
 class Grammar:
     """One family of names.
 
-    Each pattern is matched against the path in POSIX form; its named groups that start with `id` are joined with "-" to the patient.
+    Each pattern is matched against the path in POSIX form; its named groups that start with `id` are joined with
+    "-" to the patient.
     """
 
     family: str
@@ -48,7 +49,12 @@ GRAMMARS: tuple[Grammar, ...] = (
         "high",
         "number and aetiology (person12_virus), or the IM- series number with its prefix",
     ),
-    Grammar("nih", _patterns(r"(?P<id0>\d{8})_\d{3}"), "high", "ChestX-ray14: eight digits before the film counter"),
+    Grammar(
+        "nih",
+        _patterns(r"(?P<id0>\d{8})_\d{3}"),
+        "high",
+        "ChestX-ray14: eight digits before the film counter",
+    ),
     Grammar(
         "chexpert",
         _patterns(r"(?P<id0>patient\d{5})/study\d+/view\d+_[a-z]+"),

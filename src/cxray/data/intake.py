@@ -75,8 +75,8 @@ def read_dataset(data: Path, *, findings: Sequence[str] = ()) -> Intake:
 def read_inputs(paths: Sequence[Path], classes: Sequence[str] = ()) -> Intake:
     """Read films to score: files, folders (searched through) and tables, in the order given.
 
-    A label is taken over where a table gives it or a folder on the way carries the name of one of `classes`; a split where a
-    folder is called train, val or test.
+    A label is taken over where a table gives it or a folder on the way carries the name of one of `classes`; a
+    split where a folder is called train, val or test.
 
     Raises:
         DataError: a path does not exist, or no film was found at all.
@@ -98,7 +98,8 @@ def read_inputs(paths: Sequence[Path], classes: Sequence[str] = ()) -> Intake:
             raise DataError(f"There is nothing at {path}.", "Check the path.")
     if not records:
         raise DataError(
-            f"No films were found in {', '.join(map(str, paths))}{_what_was_there(passed_over)}.", "Check the path."
+            f"No films were found in {', '.join(map(str, paths))}{_what_was_there(passed_over)}.",
+            "Check the path.",
         )
     return _finish(records, "files", passed_over)
 
@@ -130,7 +131,8 @@ def _check_class_folders(records: Sequence[ImageRecord], layout: Layout) -> None
             near = difflib.get_close_matches(record.label.casefold(), [k.casefold() for k in known], n=1, cutoff=0.6)
             hint = f" Did you mean {next(k for k in known if k.casefold() == near[0])!r}?" if near else ""
             raise LabelError(
-                f"The {record.split} split has a class {record.label!r} ({record.path.parent}) that train does not have.{hint}",
+                f"The {record.split} split has a class {record.label!r} ({record.path.parent}) that train does not "
+                f"have.{hint}",
                 f"Rename the folder so that every split of {layout.root} uses the same class names.",
             )
 
@@ -201,20 +203,23 @@ def _read_split(text: str, source: Path, row: int) -> str:
     split = SPLIT_NAMES.get(text.lower(), "")
     if text and not split:
         raise DataError(
-            f"{source}, row {row + 2}: split {text[:40]!r} is none of train, validation, test.", "Correct that cell."
+            f"{source}, row {row + 2}: split {text[:40]!r} is none of train, validation, test.",
+            "Correct that cell.",
         )
     return split
 
 
-def _without_repeats(
-    records: Sequence[ImageRecord], source: Path, passed_over: Counter[str]
-) -> list[ImageRecord]:
+def _without_repeats(records: Sequence[ImageRecord], source: Path, passed_over: Counter[str]) -> list[ImageRecord]:
     seen: dict[Path, tuple[int, ImageRecord]] = {}
     for row, record in enumerate(records):
         earlier_row, earlier = seen.setdefault(record.path, (row, record))
         if earlier is record:
             continue
-        if (earlier.label, dict(earlier.findings), earlier.split) != (record.label, dict(record.findings), record.split):
+        if (earlier.label, dict(earlier.findings), earlier.split) != (
+            record.label,
+            dict(record.findings),
+            record.split,
+        ):
             raise LabelError(
                 f"{source}: rows {earlier_row + 2} and {row + 2} give {record.path} two different labels or splits.",
                 "Keep the row that is right.",

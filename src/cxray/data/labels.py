@@ -24,8 +24,8 @@ _NEAR = 0.8
 def finding_columns(table: Mapping[str, Column], wanted: Sequence[str], source: Path) -> list[str]:
     """The columns of a table that hold 0/1 findings, in table order; empty when there is a `label` column.
 
-    A column counts when nine in ten of its filled cells are 0 or 1; a stray value in it is then an error, not a reason to
-    ignore the column. `wanted` names them explicitly instead.
+    A column counts when nine in ten of its filled cells are 0 or 1; a stray value in it is then an error, not a
+    reason to ignore the column. `wanted` names them explicitly instead.
 
     Raises:
         LabelError: a wanted column is missing, or a finding holds something other than 0, 1 or nothing.
@@ -52,8 +52,8 @@ def read_findings(table: Mapping[str, Column], names: Sequence[str]) -> list[dic
 def check_class_labels(labels: Column, source: Path) -> None:
     """Refuse labels that differ only in spelling.
 
-    Two labels that agree up to case and blanks are always an error. A label on at most 2 % of the films that is nearly the
-    same word as a frequent one is taken for a typing error.
+    Two labels that agree up to case and blanks are always an error. A label on at most 2 % of the films that is
+    nearly the same word as a frequent one is taken for a typing error.
 
     Raises:
         LabelError: naming row, label and the label that was probably meant.

@@ -25,8 +25,8 @@ MINIMUM_SIDE_PIXELS = 16
 def prepare(image: PixelImage, card: InputCard, *, name: str = "the film") -> npt.NDArray[np.uint8]:
     """Turn a decoded film into uint8 (card.height, card.width).
 
-    Shrinking and enlarging use Pillow's antialiased triangle filter on float32; with `fit="pad"` the film is centred and the
-    rest is 0 (black).
+    Shrinking and enlarging use Pillow's antialiased triangle filter on float32; with `fit="pad"` the film is
+    centred and the rest is 0 (black).
 
     Raises:
         UnreadableImage: a stored side is shorter than `MINIMUM_SIDE_PIXELS`.

@@ -1,7 +1,7 @@
 """PNG, JPEG, TIFF, BMP and WebP through Pillow, as grey float32 0–1.
 
-Colour becomes grey by ITU-R BT.601 luma (0.299 R + 0.587 G + 0.114 B), which is what Pillow and JPEG use. An alpha channel is
-laid over black. 16-bit files keep their depth. EXIF orientation is applied, so that pixels are upright.
+Colour becomes grey by ITU-R BT.601 luma (0.299 R + 0.587 G + 0.114 B), which is what Pillow and JPEG use. An alpha
+channel is laid over black. 16-bit files keep their depth. EXIF orientation is applied, so that pixels are upright.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
+from PIL.ImageFile import ImageFile
 
 from cxray.errors import UnreadableImage
 from cxray.records import PixelImage
@@ -47,7 +48,7 @@ def decode_raster(content: bytes, name: str, at_least: int) -> PixelImage:
         ) from error
 
 
-def _decode_open(image: Image.Image, name: str, at_least: int) -> PixelImage:
+def _decode_open(image: ImageFile, name: str, at_least: int) -> PixelImage:
     facts: list[str] = []
     stored = image.size
     _refuse_what_cannot_be_a_film(image, name)
@@ -57,10 +58,11 @@ def _decode_open(image: Image.Image, name: str, at_least: int) -> PixelImage:
     if orientation in (5, 6, 7, 8):
         stored = (stored[1], stored[0])
     image.load()
+    upright: Image.Image = image
     if orientation not in (0, 1):
-        image = ImageOps.exif_transpose(image)
+        upright = ImageOps.exif_transpose(image)
         facts.append(f"EXIF orientation {orientation} applied")
-    pixels, bits = _to_grey(image, facts)
+    pixels, bits = _to_grey(upright, facts)
     return PixelImage(pixels, stored_height=stored[1], stored_width=stored[0], bits=bits, facts=tuple(facts))
 
 

@@ -128,8 +128,8 @@ def _set_aside_leaks(records: Sequence[ImageRecord], notes: list[str]) -> list[I
         return list(records)
     patients = len({record.patient for record in leaking})
     notes.append(
-        f"{len(leaking)} films of {patients} patients who also have films in test were set aside: learning from them would "
-        "leak the test."
+        f"{len(leaking)} films of {patients} patients who also have films in test were set aside: learning from them "
+        "would leak the test."
     )
     return [dataclasses.replace(r, split="") if r.split != "test" and r.patient in sealed else r for r in records]
 
@@ -163,9 +163,7 @@ def _draw(
         films = sum(groups.values())
         wanted = min(films_per_stratum or round(films * fraction), films - 1)
         chosen |= _choose(groups, max(1, wanted), _generator(seed, split, name))
-    return [
-        dataclasses.replace(r, split=split) if r.split == "train" and name_of(r) in chosen else r for r in records
-    ]
+    return [dataclasses.replace(r, split=split) if r.split == "train" and name_of(r) in chosen else r for r in records]
 
 
 def _path_name(record: ImageRecord) -> str:
@@ -176,9 +174,7 @@ def _patient_name(record: ImageRecord) -> str:
     return record.patient
 
 
-def _groups_by_stratum(
-    pool: Sequence[ImageRecord], name_of: Callable[[ImageRecord], str]
-) -> dict[str, dict[str, int]]:
+def _groups_by_stratum(pool: Sequence[ImageRecord], name_of: Callable[[ImageRecord], str]) -> dict[str, dict[str, int]]:
     rarity = Counter(name for record in pool for name, value in record.findings.items() if value)
     strata_of: dict[str, Counter[str]] = defaultdict(Counter)
     for record in pool:
@@ -225,8 +221,8 @@ def _describe_validation(records: Sequence[ImageRecord], settings: SplitSettings
     validation = [record for record in records if record.split == "validation"]
     leaking = sum(record.patient in train for record in validation)
     return (
-        f"Validation was drawn film by film: {leaking} of {len(validation)} validation films show a patient who is also in "
-        "train, so the validation figures are flattering."
+        f"Validation was drawn film by film: {leaking} of {len(validation)} validation films show a patient who is also "
+        "in train, so the validation figures are flattering."
     )
 
 
