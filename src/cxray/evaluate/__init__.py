@@ -1,0 +1,35 @@
+"""The judge: a predictions table in, records and exhibits out. Draws nothing and never sees a model.
+
+Names are loaded when first used, so importing this room costs nothing and a bundle can use `thresholds` alone.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cxray.evaluate.evaluation import Evaluation
+    from cxray.evaluate.record import Record
+    from cxray.evaluate.summary import evaluate
+    from cxray.evaluate.thresholds import Policy, Threshold
+
+_HOME = {
+    "Evaluation": "evaluation",
+    "Policy": "thresholds",
+    "Record": "record",
+    "Threshold": "thresholds",
+    "evaluate": "summary",
+}
+
+__all__ = ["Evaluation", "Policy", "Record", "Threshold", "evaluate"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

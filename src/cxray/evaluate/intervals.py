@@ -1,0 +1,120 @@
+"""Confidence intervals for proportions and for values on the logit scale.
+
+Every interval stays inside the range of its quantity and never has zero width at the boundary. `level` is in
+0–1. Names follow Newcombe 1998 (Statistics in Medicine 17:857); the cluster adjustment divides the films by
+the design effect (Rao & Scott 1992) before applying Wilson's formula.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from scipy.special import betaincinv, expit, logit, ndtr, ndtri
+
+from cxray.evaluate import clusters
+from cxray.evaluate.record import LEVEL, Codes, Estimate, Flags, Floats, estimate, withhold
+
+
+def normal_quantile(level: float) -> float:
+    """The two-sided normal quantile: 1.959964 for 0.95."""
+    return float(ndtri(0.5 + level / 2))
+
+
+def two_sided_p(z: float) -> float:
+    """The two-sided p value of a standard normal deviate."""
+    return float(2 * ndtr(-abs(z)))
+
+
+def wilson(successes: float, total: float, level: float = LEVEL) -> tuple[float, float]:
+    """Wilson's score interval; counts need not be whole, so effective sizes are accepted.
+
+    Source: Newcombe 1998, method 3.
+    """
+    z = normal_quantile(level)
+    rate = successes / total
+    centre = rate + z * z / (2 * total)
+    half = z * math.sqrt(rate * (1 - rate) / total + z * z / (4 * total * total))
+    scale = 1 + z * z / total
+    low = 0.0 if successes == 0 else max(0.0, (centre - half) / scale)
+    high = 1.0 if successes == total else min(1.0, (centre + half) / scale)
+    return low, high
+
+
+def exact(successes: int, total: int, level: float = LEVEL) -> tuple[float, float]:
+    """Clopper and Pearson's exact interval (Newcombe 1998, method 5)."""
+    tail = (1 - level) / 2
+    low = 0.0 if successes == 0 else float(betaincinv(successes, total - successes + 1, tail))
+    high = 1.0 if successes == total else float(betaincinv(successes + 1, total - successes, 1 - tail))
+    return low, high
+
+
+def exact_lower_bound(successes: int, total: int, confidence: float = 0.95) -> float:
+    """The one-sided exact lower bound of a proportion: what is proven with `confidence`."""
+    return exact(successes, total, 2 * confidence - 1)[0]
+
+
+def proportion(hits: Flags, patient: Codes, level: float = LEVEL) -> Estimate:
+    """A proportion with its cluster-adjusted Wilson interval.
+
+    `hits` has shape (films,). With one film a patient this is exactly Wilson's interval.
+    """
+    films = hits.size
+    if films == 0:
+        return withhold("No film can be counted here.", "Wilson")
+    numbers = hits.astype(np.float64)
+    effect = clusters.design_effect(numbers, patient)
+    effective = films / effect
+    low, high = wilson(numbers.mean() * effective, effective, level)
+    if effect == 1.0:
+        return estimate(numbers.mean(), low, high, "Wilson")
+    found = estimate(numbers.mean(), low, high, "cluster-adjusted Wilson")
+    return found.noting(f"Design effect {effect:.2f}: {films} films count as {effective:.0f} independent ones.")
+
+
+def logit_scale(value: float, standard_error: float, level: float = LEVEL) -> tuple[float, float]:
+    """Limits of a value strictly between 0 and 1, symmetric on the logit scale (delta method)."""
+    z = normal_quantile(level)
+    half = z * standard_error / (value * (1 - value))
+    return float(expit(logit(value) - half)), float(expit(logit(value) + half))
+
+
+def log_scale(value: float, standard_error_of_log: float, level: float = LEVEL) -> tuple[float, float]:
+    """Limits of a positive ratio, symmetric on the log scale."""
+    factor = math.exp(normal_quantile(level) * standard_error_of_log)
+    return value / factor, value * factor
+
+
+def wald(value: float, standard_error: float, level: float = LEVEL) -> tuple[float, float]:
+    """value ± z × standard error, for quantities without a bounded range."""
+    half = normal_quantile(level) * standard_error
+    return value - half, value + half
+
+
+def mean_of_rates(first: Estimate, second: Estimate, correlation: float) -> tuple[float, float]:
+    """Limits of the mean of two proportions by the recovery of variances from their own limits.
+
+    Bounded and never of zero width, unlike the delta method. Source: Zou & Donner 2008 (Statistics in
+    Medicine 27:1693), equation 10, with the correlation term.
+    """
+    low_arms = _arms(first)[0], _arms(second)[0]
+    high_arms = _arms(first)[1], _arms(second)[1]
+    middle = ((first.value or 0.0) + (second.value or 0.0)) / 2
+    return middle - _joint(low_arms, correlation) / 2, middle + _joint(high_arms, correlation) / 2
+
+
+def percentile(draws: Floats, level: float = LEVEL) -> tuple[float, float]:
+    """The central `level` of bootstrap draws; draws that are NaN (an empty class) are left out."""
+    tail = (1 - level) / 2
+    low, high = np.nanquantile(draws, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def _arms(found: Estimate) -> tuple[float, float]:
+    value = found.value or 0.0
+    return value - (found.low or 0.0), (1.0 if found.high is None else found.high) - value
+
+
+def _joint(arms: tuple[float, float], correlation: float) -> float:
+    first, second = arms
+    return math.sqrt(max(0.0, first * first + second * second + 2 * correlation * first * second))

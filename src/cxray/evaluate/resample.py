@@ -1,0 +1,133 @@
+"""The patient bootstrap, fast enough for a million films.
+
+Patients are drawn with replacement within strata (those who have films of the same classes), so every draw
+has every class. A draw is a whole-number weight for each patient; nothing is copied or sorted again: films
+are sorted once, and each draw costs one pass. Cost: films × log(films) once, then films for each draw;
+memory: a few dozen bytes a film.
+
+The same seed and the same patients give the same draws, so two models judged on one table are compared
+pairwise.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cxray.evaluate.record import Codes, Flags, Floats
+
+DRAWS = 2000
+# Draws are worked on in blocks of about this many film weights: large enough to amortise a numpy call, small
+# enough for the processor's cache.
+_BLOCK = 1 << 18
+
+Weights = npt.NDArray[np.uint8]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class PatientBootstrap:
+    """Draws of patients, reproducible by `seed`.
+
+    `patient` are dense codes (films,); `group` is the class number of each film (films,), at most 62 classes.
+    """
+
+    patient: Codes
+    group: Codes
+    draws: int = DRAWS
+    seed: int = 0
+
+    def blocks(self) -> Iterator[Weights]:
+        """Weights of shape (draws in the block, patients), in order; together `draws` rows."""
+        patients = int(self.patient.max()) + 1
+        strata = self._strata(patients)
+        rng = np.random.default_rng(self.seed)
+        size = max(1, _BLOCK // self.patient.size)
+        for start in range(0, self.draws, size):
+            rows = min(size, self.draws - start)
+            weights = np.zeros((rows, patients), dtype=np.uint8)
+            for members in strata:
+                weights[:, members] = _multinomial(rng, rows, members.size)
+            yield weights
+
+    def sums(self, values: Floats) -> Floats:
+        """Weighted sums of `values` (films, columns) in every draw: (draws, columns)."""
+        patients = int(self.patient.max()) + 1
+        by_patient = np.column_stack(
+            [np.bincount(self.patient, weights=column, minlength=patients) for column in values.T]
+        )
+        return np.concatenate([block.astype(np.float64) @ by_patient for block in self.blocks()])
+
+    def rankings(self, scores: Floats, is_positive: Flags) -> tuple[Floats, Floats]:
+        """AUROC and average precision of `scores` (films,) in every draw, each (draws,); NaN where a class is empty."""
+        ranks = _Ranks.of(scores, is_positive, self.patient)
+        parts = [ranks.measure(block) for block in self.blocks()]
+        return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+
+    def _strata(self, patients: int) -> list[Codes]:
+        """Patients who have films of the same set of classes."""
+        classes = np.zeros(patients, dtype=np.int64)
+        np.bitwise_or.at(classes, self.patient, np.left_shift(1, self.group))
+        return [np.flatnonzero(classes == kind).astype(np.int64) for kind in np.unique(classes) if kind]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Ranks:
+    """Films sorted once, best score first, the two classes apart.
+
+    For each ill film: how many healthy films score higher (`above`), how many at least as high
+    (`not_below`), and how many ill films at least as high (`rank`). Without ties the first two agree.
+    """
+
+    ill: Codes
+    healthy: Codes
+    above: Codes
+    not_below: Codes
+    rank: Codes
+
+    @classmethod
+    def of(cls, scores: Floats, is_positive: Flags, patient: Codes) -> _Ranks:
+        positive, negative = np.flatnonzero(is_positive), np.flatnonzero(~is_positive)
+        positive = positive[np.argsort(-scores[positive], kind="stable")]
+        negative = negative[np.argsort(-scores[negative], kind="stable")]
+        own, others = -scores[positive], -scores[negative]
+        return cls(
+            ill=patient[positive],
+            healthy=patient[negative],
+            above=np.searchsorted(others, own, side="left").astype(np.int64),
+            not_below=np.searchsorted(others, own, side="right").astype(np.int64),
+            rank=np.searchsorted(own, own, side="right").astype(np.int64),
+        )
+
+    def measure(self, weights: Weights) -> tuple[Floats, Floats]:
+        ill = weights.take(self.ill, axis=1)
+        cleared = _running(weights.take(self.healthy, axis=1))
+        found = _running(ill).take(self.rank, axis=1)
+        alarms = cleared.take(self.not_below, axis=1)
+        healthy_total = cleared[:, -1].astype(np.float64)
+        ill_total = found[:, -1].astype(np.float64)
+        lost = _weighted_sum(ill, alarms)
+        if not np.array_equal(self.above, self.not_below):
+            lost = (lost + _weighted_sum(ill, cleared.take(self.above, axis=1))) / 2
+        precision = found / np.maximum(found + alarms, 1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return 1 - lost / (ill_total * healthy_total), _weighted_sum(ill, precision) / ill_total
+
+
+def _running(weights: Weights) -> npt.NDArray[np.int32]:
+    totals = np.zeros((weights.shape[0], weights.shape[1] + 1), dtype=np.int32)
+    np.cumsum(weights, axis=1, dtype=np.int32, out=totals[:, 1:])
+    return totals
+
+
+def _weighted_sum(weights: Weights, values: npt.NDArray[Any]) -> Floats:
+    return np.asarray(np.einsum("ij,ij->i", weights.astype(np.float64), values.astype(np.float64, copy=False)))
+
+
+def _multinomial(rng: np.random.Generator, rows: int, members: int) -> Weights:
+    drawn = rng.integers(0, members, size=(rows, members), dtype=np.int32)
+    drawn += (np.arange(rows, dtype=np.int32) * members)[:, None]
+    return np.bincount(drawn.ravel(), minlength=rows * members).reshape(rows, members).astype(np.uint8)

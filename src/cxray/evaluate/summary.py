@@ -1,0 +1,149 @@
+"""The judge's desk, and the only orchestration in this room: a predictions table in, an `Evaluation` out.
+
+Screen the table, put one question a class, find the operating point, write the records, draw up the exhibits. The
+judged table is never used to choose anything.
+"""
+
+from __future__ import annotations
+
+import datetime
+import platform
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from cxray import __version__
+from cxray.errors import UsageError
+from cxray.evaluate import multiclass
+from cxray.evaluate.evaluation import Evaluation, stack
+from cxray.evaluate.judge import Settings, exhibits, judge
+from cxray.evaluate.operating import OperatingPoint, operating_points
+from cxray.evaluate.record import LEVEL, Context, Estimate, Record
+from cxray.evaluate.resample import DRAWS
+from cxray.evaluate.screening import Screened, Task, fingerprint, screen, tasks
+from cxray.evaluate.thresholds import DEFAULT_POLICY, Policy
+from cxray.records import Predictions
+
+
+def evaluate(
+    predictions: Predictions,
+    *,
+    validation: Predictions | None = None,
+    positive: str = "",
+    threshold: float | None = None,
+    policy: Policy | str = DEFAULT_POLICY,
+    level: float = LEVEL,
+    prevalence: Sequence[float] = (),
+    slices: Sequence[str] = (),
+    seed: int = 0,
+    source: str = "",
+) -> Evaluation:
+    """Judge `predictions`.
+
+    The operating point comes from `validation` by `policy`; else from the table's own decisions; else from `threshold`;
+    else the most probable class, with a warning. `positive` names the class that counts as ill; left out with two
+    classes it is the second, and the facts say so. `level` is the confidence level (0–1), `prevalence` are shares (0–1)
+    at which to restate the predictive values, `slices` are metadata columns, `seed` fixes the bootstrap, `source` names
+    the table's file in the facts.
+
+    Raises:
+        DataError, LabelError: nothing can be judged, or the table contradicts itself.
+        SealedTestError: the validation table holds test films or the judged films.
+        UsageError: an option that cannot be meant.
+    """
+    settings = _settings(level, prevalence, seed)
+    policy = Policy.parse(policy) if isinstance(policy, str) else policy
+    judged = screen(predictions)
+    questions = tasks(judged.table, positive)
+    points, doubts = operating_points(questions, judged, validation=validation, policy=policy, threshold=threshold)
+    records = [record for task, point in zip(questions, points, strict=True) for record in judge(task, point, settings)]
+    records += _worst_cases(judged, questions, points, settings)
+    records += multiclass.overall(judged.table, questions, points, settings)
+    facts = _facts(predictions, judged, questions, points, settings)
+    facts |= {"positive_reason": _positive_reason(facts["positive"], positive, judged.table)}
+    facts |= {"source": source, "warnings": [*judged.warnings, *doubts]}
+    return Evaluation(tuple(records), _tables(judged, questions, points, settings), facts)
+
+
+def _settings(level: float, prevalence: Sequence[float], seed: int) -> Settings:
+    if not 0.5 <= level < 1:
+        raise UsageError(f"The confidence level must lie between 0.5 and 1, got {level:g}.", "Use 0.95, for example.")
+    strange = [share for share in prevalence if not 0 < share < 1]
+    if strange:
+        raise UsageError(f"A prevalence must lie between 0 and 1, got {strange[0]:g}.", "Write 10 % as 0.1.")
+    return Settings(level, DRAWS, seed, tuple(prevalence))
+
+
+def _tables(
+    judged: Screened, questions: list[Task], points: list[OperatingPoint], settings: Settings
+) -> dict[str, dict[str, np.ndarray[Any, Any]]]:
+    parts: dict[str, list[tuple[str, Mapping[str, np.ndarray[Any, Any]]]]] = {}
+    for task, point in zip(questions, points, strict=True):
+        for name, columns in exhibits(task, point, settings).items():
+            parts.setdefault(name, []).append((task.label, columns))
+    tables = {name: stack(labelled) for name, labelled in parts.items()}
+    rows = tables["errors"].pop("row").astype(np.int64)
+    tables["errors"]["path"] = judged.table.path[rows]
+    tables["errors"]["patient"] = judged.table.patient[rows]
+    if len(judged.unscored):
+        tables["unscored"] = {"path": judged.unscored.path, "reason": judged.unscored.error}
+    return tables | multiclass.exhibits(judged.table)
+
+
+def _worst_cases(
+    judged: Screened, questions: list[Task], points: list[OperatingPoint], settings: Settings
+) -> list[Record]:
+    """Sensitivity and specificity if every film without a result had been judged wrongly."""
+    if not len(judged.unscored) or judged.table.is_multi_label:
+        return []
+    records = []
+    for task, point in zip(questions, points, strict=True):
+        ill = judged.unscored.label == task.label
+        lost = {"sensitivity": (task.is_positive, int(ill.sum()))}
+        lost["specificity"] = (~task.is_positive, int(np.count_nonzero(~ill & (judged.unscored.label != ""))))
+        right = point.calls == task.is_positive
+        for name, (films, missing) in lost.items():
+            whole = int(films.sum()) + missing
+            if not missing or not films.any():
+                continue
+            found = Estimate(float(right[films].sum()) / whole, method="films without a result counted as wrong")
+            context = Context(task.label, "", settings.level, whole, 0)
+            records.append(context.record(f"{name}_worst_case", found.noting("A bound, so it has no interval.")))
+    return records
+
+
+def _facts(
+    predictions: Predictions,
+    judged: Screened,
+    questions: list[Task],
+    points: list[OperatingPoint],
+    settings: Settings,
+) -> dict[str, Any]:
+    by_label = {task.label: point.facts for task, point in zip(questions, points, strict=True)}
+    single = questions[0].label if len(questions) == 1 else ""
+    return {
+        **judged.facts,
+        "multi_label": judged.table.is_multi_label,
+        "positive": single,
+        "threshold": by_label.get(single),
+        "thresholds": by_label,
+        "table_sha256": fingerprint(predictions),
+        "level": settings.level,
+        "draws": settings.draws,
+        "seed": settings.seed,
+        "cxray": __version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _positive_reason(positive: str, asked: str, table: Predictions) -> str:
+    if not positive:
+        return "Every class or finding has its own question."
+    if asked:
+        return f"{positive!r} was named as the positive class."
+    if len(table.classes) == 1:
+        return f"{positive!r} is the only class with a score; every other label counts as negative."
+    return f"No positive class was named, so the second score column, {positive!r}, counts as positive."
