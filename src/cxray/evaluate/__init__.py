@@ -9,20 +9,49 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from cxray.evaluate.calibration import Calibration
+    from cxray.evaluate.comparison import Comparison, Goal, compare
     from cxray.evaluate.evaluation import Evaluation
+    from cxray.evaluate.foreign import read_foreign
+    from cxray.evaluate.planning import Plan, plan
     from cxray.evaluate.record import Record
+    from cxray.evaluate.selfcheck import Check, selftest
     from cxray.evaluate.summary import evaluate
     from cxray.evaluate.thresholds import Policy, Threshold
 
 _HOME = {
+    "Calibration": "calibration",
+    "Check": "selfcheck",
+    "Comparison": "comparison",
     "Evaluation": "evaluation",
+    "Goal": "comparison",
+    "Plan": "planning",
     "Policy": "thresholds",
     "Record": "record",
     "Threshold": "thresholds",
+    "compare": "comparison",
     "evaluate": "summary",
+    "plan": "planning",
+    "read_foreign": "foreign",
+    "selftest": "selfcheck",
 }
 
-__all__ = ["Evaluation", "Policy", "Record", "Threshold", "evaluate"]
+__all__ = [
+    "Calibration",
+    "Check",
+    "Comparison",
+    "Evaluation",
+    "Goal",
+    "Plan",
+    "Policy",
+    "Record",
+    "Threshold",
+    "compare",
+    "evaluate",
+    "plan",
+    "read_foreign",
+    "selftest",
+]
 
 
 def __getattr__(name: str) -> Any:

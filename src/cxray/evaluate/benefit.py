@@ -20,7 +20,7 @@ def net_benefit(
     calls: Flags, is_positive: Flags, patient: Codes, threshold_probability: float, level: float = LEVEL
 ) -> Estimate:
     """Net benefit of acting on `calls` (bool, films) when a miss weighs (1-p)/p false alarms, per film."""
-    gains = _gains(calls, is_positive, threshold_probability)
+    gains = per_film_benefit(calls, is_positive, threshold_probability)
     value = float(gains.mean())
     error = _error(gains, patient)
     found = estimate(value, *wald(value, error, level), "sandwich over patients")
@@ -39,7 +39,7 @@ def decision_curve(
     over prevalence) and `interventions_avoided` (per 100 films, against calling all).
     """
     rate = float(is_positive.mean())
-    gains = [_gains(scores >= p, is_positive, p) for p in thresholds]
+    gains = [per_film_benefit(scores >= p, is_positive, p) for p in thresholds]
     values = np.array([gain.mean() for gain in gains])
     errors = np.array([_error(gain, patient) for gain in gains])
     half = normal_quantile(level) * errors
@@ -57,7 +57,10 @@ def decision_curve(
     }
 
 
-def _gains(calls: Flags, is_positive: Flags, threshold_probability: float) -> Floats:
+def per_film_benefit(calls: Flags, is_positive: Flags, threshold_probability: float) -> Floats:
+    """What each film adds to net benefit (films,): 1 for a case found, minus the odds of the threshold for a false
+    alarm.
+    """
     harm = threshold_probability / (1 - threshold_probability)
     return np.where(calls, np.where(is_positive, 1.0, -harm), 0.0)
 

@@ -91,6 +91,12 @@ def partial_auroc(scores: Floats, is_positive: Flags, least_specificity: float =
     if false_alarms[inside][-1] == width:
         height[-1] = height[-2]
     area = float(np.sum(np.diff(along) * (height[1:] + height[:-1]) / 2))
+    return float(standardised_area(np.array(area), least_specificity))
+
+
+def standardised_area(area: Floats, least_specificity: float) -> Floats:
+    """McClish's correction of a partial area: 0.5 for chance, 1 for a perfect curve."""
+    width = 1 - least_specificity
     least = width * width / 2
     return 0.5 * (1 + (area - least) / (width - least))
 

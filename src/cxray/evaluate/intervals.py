@@ -8,6 +8,7 @@ the design effect (Rao & Scott 1992) before applying Wilson's formula.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from scipy.special import betaincinv, expit, logit, ndtr, ndtri
@@ -103,11 +104,40 @@ def mean_of_rates(first: Estimate, second: Estimate, correlation: float) -> tupl
     return middle - _joint(low_arms, correlation) / 2, middle + _joint(high_arms, correlation) / 2
 
 
+def difference_of_rates(first: Estimate, second: Estimate) -> Estimate:
+    """First minus second for two independent values in 0–1, limits recovered from their own.
+
+    For two Wilson intervals this is Newcombe's method 10 for independent proportions (Newcombe 1998, Statistics in
+    Medicine 17:873). Withheld when either value or interval is.
+    """
+    if None in (first.value, first.low, second.value, second.low):
+        return withhold("One of the two values has no interval.")
+    (below_first, above_first), (below_second, above_second) = _arms(first), _arms(second)
+    value = (first.value or 0.0) - (second.value or 0.0)
+    low, high = value - math.hypot(below_first, above_second), value + math.hypot(above_first, below_second)
+    return estimate(value, low, high, "recovered from both intervals")
+
+
 def percentile(draws: Floats, level: float = LEVEL) -> tuple[float, float]:
     """The central `level` of bootstrap draws; draws that are NaN (an empty class) are left out."""
     tail = (1 - level) / 2
     low, high = np.nanquantile(draws, [tail, 1 - tail])
     return float(low), float(high)
+
+
+def boundary(is_outside: Callable[[float], bool], outer: float, inner: float) -> float:
+    """The point between `outer` (outside an interval) and `inner` (inside) where `is_outside` changes, by bisection."""
+    if inner == outer:
+        return outer
+    for _ in range(200):
+        middle = (outer + inner) / 2
+        if middle in (outer, inner):
+            break
+        if is_outside(middle):
+            outer = middle
+        else:
+            inner = middle
+    return inner
 
 
 def _arms(found: Estimate) -> tuple[float, float]:

@@ -14,13 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from cxray.evaluate import benefit, corp, curves, rates, reliability
+from cxray.evaluate import benefit, corp, curves, rates, reliability, spline
 from cxray.evaluate.intervals import percentile, proportion
 from cxray.evaluate.operating import OperatingPoint
 from cxray.evaluate.ranking import auroc_interval
 from cxray.evaluate.record import LEVEL, Context, Estimate, Flags, Floats, Record, estimate, withhold
 from cxray.evaluate.resample import DRAWS, PatientBootstrap
 from cxray.evaluate.screening import Task
+from cxray.evaluate.uncertainty import area_under_risk_coverage, certificate, confidence, referral, risk_coverage
 
 Columns = dict[str, np.ndarray[Any, Any]]
 
@@ -28,6 +29,7 @@ Columns = dict[str, np.ndarray[Any, Any]]
 FEW = 30
 _PREVALENCES = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 _LISTED_ERRORS = 50
+_LEAST_SPECIFICITY = 0.9
 _ONE_CLASS = "This needs films of both classes, but all films are {}."
 
 
@@ -47,7 +49,9 @@ def judge(task: Task, point: OperatingPoint, settings: Settings, slice_name: str
         context = Context(task.label, slice_name, settings.level)
         return [context.record("auroc", withhold("No film of this question can be judged."))]
     bench = _Bench(task, settings, slice_name)
-    return [*_counts(bench), *_discrimination(bench), *_decisions(bench, point.calls), *_probabilities(bench, point)]
+    calls = point.calls
+    decided = (*_decisions(bench, calls), *_proofs(bench, calls), *_sureness(bench, point))
+    return [*_counts(bench), *_discrimination(bench), *decided, *_probabilities(bench, point)]
 
 
 def exhibits(task: Task, point: OperatingPoint, settings: Settings) -> dict[str, Columns]:
@@ -57,6 +61,10 @@ def exhibits(task: Task, point: OperatingPoint, settings: Settings) -> dict[str,
         "confusion": _confusion(task, point.calls),
         "errors": _errors(task, point.calls),
     }
+    if point.threshold is not None and len(task.scores):
+        sureness = confidence(task.scores, point.threshold)
+        found["risk_coverage"] = dict(risk_coverage(sureness, point.calls != task.is_positive))
+        found["referral"] = dict(referral(sureness, point.calls, task.is_positive))
     if len(task.scores) and task.is_positive.any() and not task.is_positive.all():
         found |= _curves(task, settings)
         found["predictive_values"] = _predictive_values(task, point.calls, settings)
@@ -85,7 +93,9 @@ class _Bench:
         return context.record(name, found)
 
     def bootstrap(self) -> PatientBootstrap:
-        group = self.task.is_positive.astype(np.int64)
+        # All patients are one stratum: average precision and F1 depend on the prevalence, which is itself uncertain;
+        # drawing within class made their limits too narrow in simulation (tests/long).
+        group = np.zeros_like(self.task.patient)
         return PatientBootstrap(self.task.patient, group, self.settings.draws, self.settings.seed)
 
     @property
@@ -117,15 +127,15 @@ def _discrimination(bench: _Bench) -> Iterator[Record]:
         for name in ("average_precision", "partial_auroc"):
             yield bench.record(name, withhold(_ONE_CLASS.format(bench.missing_class)))
         return
-    area = bench.bootstrap().rankings(task.scores, task.is_positive)[1]
-    value = curves.average_precision(task.scores, task.is_positive)
-    found = _resampled(value, area, level)
+    bootstrap = bench.bootstrap()
+    given = (task.scores, task.is_positive)
+    found = _resampled(curves.average_precision(*given), bootstrap.rankings(*given)[1], level)
     yield bench.record(
         "average_precision", found.noting(f"Chance level is the prevalence, {task.is_positive.mean():.3f}.")
     )
-    partial_area = curves.partial_auroc(task.scores, task.is_positive)
-    unknown = Estimate(partial_area, method="McClish standardised, specificity 0.9 to 1")
-    yield bench.record("partial_auroc", unknown.noting("Given without an interval."))
+    areas = curves.standardised_area(bootstrap.partial_areas(*given, _LEAST_SPECIFICITY), _LEAST_SPECIFICITY)
+    found = _resampled(curves.partial_auroc(*given, _LEAST_SPECIFICITY), areas, level)
+    yield bench.record("partial_auroc", found.noting("Specificity 0.9 to 1, McClish standardised: chance is 0.5."))
 
 
 def _decisions(bench: _Bench, calls: Flags) -> Iterator[Record]:
@@ -163,6 +173,9 @@ def _probabilities(bench: _Bench, point: OperatingPoint) -> Iterator[Record]:
     yield bench.record("calibration_intercept", reliability.calibration_intercept(*given))
     yield bench.record("recalibration_intercept", intercept)
     yield bench.record("observed_expected_ratio", reliability.observed_expected_ratio(*given))
+    index = spline.integrated_index(task.scores, task.is_positive, task.patient, seed=bench.settings.seed)
+    for name, found in index.items():
+        yield bench.record(name, found)
     parts = corp.decompose(task.scores, task.is_positive)
     for name in ("miscalibration", "discrimination", "uncertainty"):
         plain = Estimate(getattr(parts, name), method="CORP decomposition of the Brier score")
@@ -177,11 +190,31 @@ def _probabilities(bench: _Bench, point: OperatingPoint) -> Iterator[Record]:
         yield bench.record("net_benefit", benefit.net_benefit(point.calls, *given[1:3], harm, level))
 
 
+def _proofs(bench: _Bench, calls: Flags) -> Iterator[Record]:
+    task = bench.task
+    for name, films in (("sensitivity_proven", task.is_positive), ("specificity_proven", ~task.is_positive)):
+        right = (calls == task.is_positive)[films]
+        yield bench.record(name, certificate(right, task.patient[films], confidence_level=bench.settings.level), films)
+
+
+def _sureness(bench: _Bench, point: OperatingPoint) -> Iterator[Record]:
+    task = bench.task
+    if point.threshold is None:
+        yield bench.record("area_under_risk_coverage", withhold("Sureness needs one numeric threshold."))
+        return
+    wrong = point.calls != task.is_positive
+    area = area_under_risk_coverage(confidence(task.scores, point.threshold), wrong)
+    plain = Estimate(area, method="distance from the threshold on the logit scale")
+    yield bench.record("area_under_risk_coverage", plain.noting("Given without an interval."))
+
+
 def _threshold_probability(point: OperatingPoint) -> float | None:
     return point.threshold if point.threshold is not None and 0 < point.threshold < 1 else None
 
 
 def _resampled(value: float, draws: Floats, level: float) -> Estimate:
+    if np.isnan(draws).mean() > 0.5:
+        return Estimate(value, method="patient bootstrap").noting("Too few patients of one class for an interval.")
     low, high = percentile(draws, level)
     return estimate(value, min(low, value), max(high, value), f"patient bootstrap, percentile, {len(draws)} draws")
 
@@ -196,6 +229,7 @@ def _curves(task: Task, settings: Settings) -> dict[str, Columns]:
         "calibration_band": dict(
             corp.consistency_band(task.scores, task.patient, level=settings.level, seed=settings.seed)
         ),
+        "calibration_smooth": dict(spline.points(*given)),
         "decision_curve": dict(benefit.decision_curve(*given, task.patient, level=settings.level)),
     }
 

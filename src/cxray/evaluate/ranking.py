@@ -10,12 +10,10 @@ Arrays: `scores` float64 (films,) or (films, models), larger = more ill; `is_pos
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from cxray.evaluate import clusters
-from cxray.evaluate.intervals import logit_scale, normal_quantile, two_sided_p, wald
+from cxray.evaluate.intervals import boundary, logit_scale, normal_quantile, two_sided_p, wald
 from cxray.evaluate.record import LEVEL, Codes, Estimate, Flags, Floats, estimate, withhold
 
 # Below this many patients in a class the delta method is too narrow in simulation (tests/long), so the score
@@ -90,7 +88,7 @@ def score_interval(value: float, positives: int, negatives: int, level: float = 
     def is_outside(limit: float) -> bool:
         return (value - limit) ** 2 > squared * _hanley_mcneil(limit, positives, negatives)
 
-    return _bisect(is_outside, 0.0, value), _bisect(is_outside, 1.0, value)
+    return boundary(is_outside, 0.0, value), boundary(is_outside, 1.0, value)
 
 
 def paired_test(scores: Floats, is_positive: Flags, patient: Codes, level: float = LEVEL) -> tuple[Estimate, float]:
@@ -159,21 +157,6 @@ def _hanley_mcneil(area: float, positives: int, negatives: int) -> float:
     higher_than_both = 2 * area * area / (1 + area)
     spread = (positives - 1) * (both_higher - area**2) + (negatives - 1) * (higher_than_both - area**2)
     return (area * (1 - area) + spread) / (positives * negatives)
-
-
-def _bisect(is_outside: Callable[[float], bool], outer: float, inner: float) -> float:
-    # At the outer end the variance is 0, so any other value lies outside; the inner end is the value itself.
-    if inner == outer:
-        return outer
-    for _ in range(200):
-        middle = (outer + inner) / 2
-        if middle in (outer, inner):
-            break
-        if is_outside(middle):
-            outer = middle
-        else:
-            inner = middle
-    return inner
 
 
 def _why_score(value: float, ill: int, healthy: int) -> str:

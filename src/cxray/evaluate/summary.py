@@ -15,15 +15,24 @@ import numpy as np
 
 from cxray import __version__
 from cxray.errors import UsageError
-from cxray.evaluate import multiclass
+from cxray.evaluate import clusters, multiclass
 from cxray.evaluate.evaluation import Evaluation, stack
 from cxray.evaluate.judge import Settings, exhibits, judge
 from cxray.evaluate.operating import OperatingPoint, operating_points
+from cxray.evaluate.planning import resolution
 from cxray.evaluate.record import LEVEL, Context, Estimate, Record
 from cxray.evaluate.resample import DRAWS
 from cxray.evaluate.screening import Screened, Task, fingerprint, screen, tasks
+from cxray.evaluate.slices import judge_slices
 from cxray.evaluate.thresholds import DEFAULT_POLICY, Policy
+from cxray.evaluate.transfer import transfer
 from cxray.records import Predictions
+
+# The performance at which the power of a test set is stated, the same for every table.
+_REFERENCE_AUROC = 0.9
+_REFERENCE_SENSITIVITY = 0.95
+
+Parts = dict[str, list[tuple[str, Mapping[str, np.ndarray[Any, Any]]]]]
 
 
 def evaluate(
@@ -60,10 +69,16 @@ def evaluate(
     records = [record for task, point in zip(questions, points, strict=True) for record in judge(task, point, settings)]
     records += _worst_cases(judged, questions, points, settings)
     records += multiclass.overall(judged.table, questions, points, settings)
+    parts = _exhibits(questions, points, settings)
+    records += _slices(judged, questions, points, slices, settings, parts)
+    if validation is not None:
+        carried, more = transfer(judged, screen(validation), questions, points, settings)
+        records += carried
+        parts |= more
     facts = _facts(predictions, judged, questions, points, settings)
     facts |= {"positive_reason": _positive_reason(facts["positive"], positive, judged.table)}
     facts |= {"source": source, "warnings": [*judged.warnings, *doubts]}
-    return Evaluation(tuple(records), _tables(judged, questions, points, settings), facts)
+    return Evaluation(tuple(records), _tables(judged, parts), facts)
 
 
 def _settings(level: float, prevalence: Sequence[float], seed: int) -> Settings:
@@ -75,13 +90,33 @@ def _settings(level: float, prevalence: Sequence[float], seed: int) -> Settings:
     return Settings(level, DRAWS, seed, tuple(prevalence))
 
 
-def _tables(
-    judged: Screened, questions: list[Task], points: list[OperatingPoint], settings: Settings
-) -> dict[str, dict[str, np.ndarray[Any, Any]]]:
-    parts: dict[str, list[tuple[str, Mapping[str, np.ndarray[Any, Any]]]]] = {}
+def _exhibits(questions: list[Task], points: list[OperatingPoint], settings: Settings) -> Parts:
+    parts: Parts = {}
     for task, point in zip(questions, points, strict=True):
         for name, columns in exhibits(task, point, settings).items():
             parts.setdefault(name, []).append((task.label, columns))
+    return parts
+
+
+def _slices(
+    judged: Screened,
+    questions: list[Task],
+    points: list[OperatingPoint],
+    columns: Sequence[str],
+    settings: Settings,
+    parts: Parts,
+) -> list[Record]:
+    records = []
+    for task, point in zip(questions, points, strict=True):
+        if not columns or not len(task.scores):
+            continue
+        found, table = judge_slices(judged.table, task, point.calls, columns, settings.level)
+        records += found
+        parts.setdefault("slices", []).append((task.label, table))
+    return records
+
+
+def _tables(judged: Screened, parts: Parts) -> dict[str, dict[str, np.ndarray[Any, Any]]]:
     tables = {name: stack(labelled) for name, labelled in parts.items()}
     rows = tables["errors"].pop("row").astype(np.int64)
     tables["errors"]["path"] = judged.table.path[rows]
@@ -129,6 +164,7 @@ def _facts(
         "threshold": by_label.get(single),
         "thresholds": by_label,
         "table_sha256": fingerprint(predictions),
+        "resolution": {task.label: _resolution(task, settings) for task in questions},
         "level": settings.level,
         "draws": settings.draws,
         "seed": settings.seed,
@@ -137,6 +173,15 @@ def _facts(
         "numpy": np.__version__,
         "made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
+
+
+def _resolution(task: Task, settings: Settings) -> dict[str, float] | None:
+    """What this many patients can tell, at a reference AUROC of 0.9 and a sensitivity of 0.95."""
+    ill, healthy = (clusters.count(task.patient[films]) for films in (task.is_positive, ~task.is_positive))
+    if not ill or not healthy:
+        return None
+    found = resolution(ill, healthy, _REFERENCE_AUROC, _REFERENCE_SENSITIVITY, settings.level)
+    return {"ill_patients": ill, "healthy_patients": healthy, **found}
 
 
 def _positive_reason(positive: str, asked: str, table: Predictions) -> str:

@@ -1,0 +1,58 @@
+"""Luck or progress? The spread over training seeds, and the chance that one recipe beats another.
+
+Values are one measure of one trained model each, larger is better. Sources: Bouthillier et al. 2021 (MLSys, accounting
+for variance); Nadeau & Bengio 2003 (Machine Learning 52:239, corrected resampled t test).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from cxray.evaluate.intervals import percentile
+from cxray.evaluate.record import LEVEL, Estimate, Floats, estimate, withhold
+
+_DRAWS = 2000
+
+
+def seed_spread(values: Floats, level: float = LEVEL) -> Estimate:
+    """The mean over seeds, with limits for the value that one *new* seed would give (a prediction interval)."""
+    from scipy.special import stdtrit
+
+    if values.size < 3:
+        return withhold(f"The spread over seeds needs at least 3 trained models, got {values.size}.")
+    deviation = float(values.std(ddof=1))
+    half = float(stdtrit(values.size - 1, 0.5 + level / 2)) * deviation * math.sqrt(1 + 1 / values.size)
+    found = estimate(values.mean(), values.mean() - half, values.mean() + half, "t, for one new seed")
+    return found.noting(f"Standard deviation over {values.size} seeds: {deviation:.4g}.")
+
+
+def chance_better(first: Floats, second: Floats, *, level: float = LEVEL, seed: int = 0) -> Estimate:
+    """The chance that a new model of the first recipe beats one of the second; ties count half."""
+    if min(first.size, second.size) < 3:
+        return withhold("The chance to be better needs at least 3 trained models of each recipe.")
+    rng = np.random.default_rng(seed)
+    draws = np.array([_wins(rng.choice(first, first.size), rng.choice(second, second.size)) for _ in range(_DRAWS)])
+    value = _wins(first, second)
+    low, high = percentile(draws, level)
+    return estimate(value, min(low, value), max(high, value), "bootstrap over seeds")
+
+
+def corrected_t(differences: Floats, test_share: float) -> tuple[float, float]:
+    """Nadeau and Bengio's t and p value for `differences` over repeated splits; `test_share` = test over training
+    films.
+    """
+    from scipy.special import stdtr
+
+    runs = differences.size
+    error = math.sqrt(float(differences.var(ddof=1)) * (1 / runs + test_share))
+    if error == 0:
+        return 0.0, 1.0
+    t = float(differences.mean()) / error
+    return t, float(2 * stdtr(runs - 1, -abs(t)))
+
+
+def _wins(first: Floats, second: Floats) -> float:
+    gap = first[:, None] - second[None, :]
+    return float((gap > 0).mean() + (gap == 0).mean() / 2)

@@ -1,0 +1,213 @@
+"""What changes when the model moves: carried thresholds, prevalence, and how many local films would repair it.
+
+Own code after Saerens, Latinne & Decaestecker 2002 (Neural Computation 14:21, EM for the prevalence), Lipton, Wang &
+Smola 2018 (black-box shift estimation) and Rabanser, Günnemann & Lipton 2019 (classifier two-sample tests, here with a
+permutation null over patients). Nothing found here may be fed back into the model that is judged.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from cxray.evaluate import clusters
+from cxray.evaluate.calibration import fit_logistic, fit_platt, logit
+from cxray.evaluate.intervals import difference_of_rates, percentile, proportion
+from cxray.evaluate.ranking import auroc, auroc_interval
+from cxray.evaluate.record import LEVEL, Codes, Estimate, Flags, Floats, estimate, withhold
+from cxray.evaluate.resample import PatientBootstrap
+from cxray.evaluate.screening import Task
+
+_LOCAL_PATIENTS = (10, 20, 50, 100, 200, 400)
+_REPEATS = 50
+_FOLDS = 5
+_RIDGE = 1e-2
+_BINS = 1000
+_DRAWS = 200
+
+
+def prevalence_by_em(
+    scores: Floats, trained_at: float, *, weights: Floats | None = None, tolerance: float = 1e-10
+) -> float:
+    """The share of ill films that best explains `scores` (films,) of a model trained where it was `trained_at`.
+
+    Needs calibrated scores and classes that look the same at both places (label shift). Saerens 2002, equations 2.8
+    and 2.9.
+    """
+    mass = np.ones(len(scores)) if weights is None else weights
+    share = trained_at
+    for _ in range(10_000):
+        renewed = float(mass @ adjust_prevalence(scores, trained_at, share) / mass.sum())
+        if abs(renewed - share) < tolerance:
+            return renewed
+        share = renewed
+    return share
+
+
+def adjust_prevalence(scores: Floats, trained_at: float, now: float) -> Floats:
+    """Scores (films,) restated for a prevalence of `now` by Bayes' rule."""
+    raised = scores * now / trained_at
+    adjusted: Floats = raised / (raised + (1 - scores) * (1 - now) / (1 - trained_at))
+    return adjusted
+
+
+def prevalence_by_calls(validation: Task, validation_calls: Flags, calls: Flags) -> float | None:
+    """The share of ill films, 0–1, that explains the share of positive calls, from validation error rates (BBSE).
+
+    None when the validation calls carry no information (sensitivity + specificity = 1).
+    """
+    sensitivity = float(validation_calls[validation.is_positive].mean())
+    false_alarms = float(validation_calls[~validation.is_positive].mean())
+    if abs(sensitivity - false_alarms) < 1e-9:
+        return None
+    return float(np.clip((calls.mean() - false_alarms) / (sensitivity - false_alarms), 0, 1))
+
+
+def prevalence_interval(
+    scores: Floats, trained_at: float, patient: Codes, *, level: float = LEVEL, seed: int = 0
+) -> Estimate:
+    """The EM estimate with limits by patient bootstrap; the draws work on a thousand bins of the scores."""
+    if not 0 < trained_at < 1:
+        return withhold("The prevalence estimate needs a validation table with both classes.")
+    value = prevalence_by_em(scores, trained_at)
+    place = np.minimum((scores * _BINS).astype(np.int64), _BINS - 1)
+    films = np.maximum(np.bincount(place, minlength=_BINS), 1)
+    middle = np.bincount(place, weights=scores, minlength=_BINS) / films
+    draws = []
+    for block in PatientBootstrap(patient, np.zeros_like(patient), _DRAWS, seed).blocks():
+        for weights in block:
+            mass = np.bincount(place, weights=weights[patient], minlength=_BINS).astype(np.float64)
+            draws.append(prevalence_by_em(middle, trained_at, weights=mass, tolerance=1e-6))
+    low, high = percentile(np.array(draws), level)
+    found = estimate(value, min(low, value), max(high, value), "Saerens' EM, patient bootstrap")
+    return found.noting("Assumes calibrated scores, and classes that look the same at both places.")
+
+
+def transport(
+    validation: Task, judged: Task, threshold: float, level: float = LEVEL
+) -> dict[str, np.ndarray[Any, Any]]:
+    """One threshold on both tables: `measure`, values with limits on validation and judged films, difference."""
+    rows = []
+    for name, wanted in (("sensitivity", True), ("specificity", False)):
+        found = []
+        for task in (validation, judged):
+            films = task.is_positive == wanted
+            right = (task.scores[films] >= threshold) == wanted
+            found.append(proportion(right, task.patient[films], level))
+        difference = difference_of_rates(found[1], found[0])
+        rows.append((name, *found, difference))
+    areas = [auroc_interval(task.scores, task.is_positive, task.patient, level) for task in (validation, judged)]
+    rows.append(("auroc", *areas, difference_of_rates(areas[1], areas[0])))
+    columns: dict[str, np.ndarray[Any, Any]] = {"measure": np.array([row[0] for row in rows], dtype=object)}
+    for place, prefix in ((1, "validation"), (2, "judged"), (3, "difference")):
+        for part in ("value", "low", "high"):
+            numbers = [getattr(row[place], part) for row in rows]
+            columns[f"{prefix}_{part}"] = np.array([np.nan if n is None else n for n in numbers], dtype=np.float64)
+    return columns
+
+
+def score_shift(validation: Task, judged: Task, level: float = LEVEL) -> dict[bool, Estimate]:
+    """For ill (True) and healthy (False) films: the chance that a judged film scores higher than a validation film.
+
+    0.5 means no shift. The tables are taken to hold different patients.
+    """
+    found = {}
+    for wanted in (True, False):
+        old, new = validation.is_positive == wanted, judged.is_positive == wanted
+        scores = np.concatenate([validation.scores[old], judged.scores[new]])
+        is_new = np.concatenate([np.zeros(old.sum(), dtype=bool), np.ones(new.sum(), dtype=bool)])
+        patient = np.concatenate([validation.patient[old], judged.patient[new] + int(validation.patient.max()) + 1])
+        found[wanted] = auroc_interval(scores, is_new, patient, level)
+    return found
+
+
+def repair_curve(judged: Task, *, seed: int = 0) -> dict[str, Floats]:
+    """How well recalibration on a few local patients would work on the remaining ones, averaged over random choices.
+
+    Columns: `patients` used (0 = as delivered), the log loss after moving the intercept alone and after Platt scaling,
+    and quartiles of the latter over the choices. A counterfactual for planning; it changes nothing in the judgement.
+    At most half of the patients are used.
+    """
+    rng = np.random.default_rng(seed)
+    patients = int(judged.patient.max()) + 1
+    logits = logit(judged.scores)
+    truth = judged.is_positive.astype(np.float64)
+    rows = [(0.0, _loss(logits, truth), _loss(logits, truth), np.nan, np.nan)]
+    for local in _LOCAL_PATIENTS:
+        if local > patients // 2:
+            break
+        losses = np.array(
+            [_repaired(logits, truth, rng.permutation(patients)[judged.patient] < local) for _ in range(_REPEATS)]
+        )
+        if np.isnan(losses).all(axis=0).any():
+            continue
+        middle = np.nanmean(losses, axis=0)
+        low, high = np.nanquantile(losses[:, 1], [0.25, 0.75])
+        rows.append((float(local), middle[0], middle[1], low, high))
+    names = ("patients", "intercept_log_loss", "platt_log_loss", "platt_low", "platt_high")
+    return dict(zip(names, np.array(rows).T, strict=True))
+
+
+def two_sample_test(
+    first: Floats,
+    second: Floats,
+    first_patient: Codes,
+    second_patient: Codes,
+    *,
+    permutations: int = 200,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Can a linear classifier tell two groups of films apart? The cross-validated AUROC and its permutation p value.
+
+    `first` and `second` are features (films, dimensions), for example of one class before and after; patient codes keep
+    a patient's films in one fold, and the null permutes patients, not films. AUROC 0.5 means alike.
+    """
+    features = np.concatenate([first, second])
+    patient = np.concatenate([first_patient, second_patient + int(first_patient.max()) + 1])
+    patient = clusters.codes(patient, len(patient))
+    is_second = np.arange(len(features)) >= len(first)
+    owner = np.zeros(int(patient.max()) + 1, dtype=bool)
+    owner[patient[is_second]] = True
+    rng = np.random.default_rng(seed)
+    fold = rng.permutation(owner.size)[patient] % _FOLDS
+    maps = _fold_maps(features, fold)
+    value = _told_apart(maps, fold, is_second)
+    null = [_told_apart(maps, fold, rng.permutation(owner)[patient]) for _ in range(permutations)]
+    beyond = sum(abs(area - 0.5) >= abs(value - 0.5) for area in null)
+    return value, (1 + beyond) / (1 + permutations)
+
+
+def _fold_maps(features: Floats, fold: Codes) -> list[Floats]:
+    """For each fold the matrix that turns training labels into scores of the left-out films (ridge regression)."""
+    scaled = (features - features.mean(axis=0)) / np.maximum(features.std(axis=0), 1e-12)
+    design = np.column_stack([scaled, np.ones(len(scaled))])
+    maps = []
+    for number in range(_FOLDS):
+        train = design[fold != number]
+        penalty = _RIDGE * len(train) * np.eye(design.shape[1])
+        maps.append(design[fold == number] @ np.linalg.solve(train.T @ train + penalty, train.T))
+    return maps
+
+
+def _told_apart(maps: list[Floats], fold: Codes, is_second: Flags) -> float:
+    # The AUROC is taken inside each fold, because scores of different folds are on different scales.
+    areas = []
+    for number, ridge in enumerate(maps):
+        left_out = fold == number
+        areas.append(auroc(ridge @ np.where(is_second[~left_out], 1.0, -1.0), is_second[left_out]))
+    return float(np.nanmean(areas))
+
+
+def _repaired(logits: Floats, truth: Floats, local: Flags) -> tuple[float, float]:
+    if truth[local].min() == truth[local].max():
+        return float("nan"), float("nan")
+    rest = ~local
+    moved = fit_logistic(np.ones((int(local.sum()), 1)), truth[local], offset=logits[local])
+    slope, intercept = fit_platt(logits[local], truth[local])
+    alone = float("nan") if moved is None else _loss(logits[rest] + moved[0], truth[rest])
+    return alone, _loss(slope * logits[rest] + intercept, truth[rest])
+
+
+def _loss(logits: Floats, truth: Floats) -> float:
+    return float((np.logaddexp(0, logits) - truth * logits).mean())
