@@ -21,7 +21,7 @@ from typing import Any
 
 from cxray.errors import ConfigError
 
-SHIPPED_RECIPES = ("article", "default", "fast")
+SHIPPED_RECIPES = ("article", "default", "demo", "fast")
 
 
 def _require(condition: bool, name: str, wanted: str, got: object = None) -> None:
@@ -98,14 +98,20 @@ class AugmentSettings:
 
 @dataclasses.dataclass(frozen=True)
 class ModelSettings:
-    """The network: `backbone` from the table in `model/backbones.py`, `weights` "imagenet" or "none"."""
+    """The network: `backbone` from the table in `model/backbones.py`, `weights` "imagenet" or "none".
+
+    `frozen_fraction` is the share of the backbone's layers, counted from the film, that keep their pre-trained weights
+    and statistics for good: early layers cost most of the time and learn least.
+    """
 
     backbone: str = "mobilenet_0.75"
     weights: str = "imagenet"
+    frozen_fraction: float = 0.0
     dropout: float = 0.2
 
     def __post_init__(self) -> None:
         _require(self.weights in ("imagenet", "none"), "model.weights", "'imagenet' or 'none'", self.weights)
+        _require(0 <= self.frozen_fraction <= 1, "model.frozen_fraction", "0 to 1")
         _require(0 <= self.dropout < 1, "model.dropout", "0 up to but not including 1")
 
 
@@ -153,13 +159,12 @@ class TrainSettings:
 class DecisionSettings:
     """From scores to decisions, both chosen on validation patients only.
 
-    `calibration`: "temperature" or "none". `policy` and `target` name a threshold policy of `evaluate/thresholds.py`.
-    `positive` names the class whose score is thresholded; "" = the last class in alphabetical order.
+    `calibration`: "temperature" or "none". `policy` names a threshold policy of `evaluate/thresholds.py`.
+    "none" decides for the most probable class. `positive` names the class whose score is thresholded; "" = the last class in alphabetical order.
     """
 
     calibration: str = "temperature"
-    policy: str = "target_sensitivity"
-    target: float = 0.95
+    policy: str = "target_sensitivity:0.95"
     positive: str = ""
 
     def __post_init__(self) -> None:

@@ -88,12 +88,21 @@ def decode_all(records: Sequence[ImageRecord], card: InputCard) -> Iterator[npt.
 
 def clear_cache(folder: Path | None = None) -> tuple[int, int]:
     """Delete all prepared films; returns how many files and bytes went."""
-    folder = folder or cache_folder()
-    files = [path for path in folder.glob("*/*") if path.suffix in (".npy", ".json", ".part")]
-    size = sum(path.stat().st_size for path in files)
+    files, size = _own_files(folder)
     for parent in {path.parent for path in files}:
         shutil.rmtree(parent, ignore_errors=True)
     return len(files), size
+
+
+def measure_cache(folder: Path | None = None) -> tuple[int, int]:
+    """How many files and bytes of prepared films there are."""
+    files, size = _own_files(folder)
+    return len(files), size
+
+
+def _own_files(folder: Path | None) -> tuple[list[Path], int]:
+    files = [path for path in (folder or cache_folder()).glob("*/*") if path.suffix in (".npy", ".json", ".part")]
+    return files, sum(path.stat().st_size for path in files)
 
 
 @dataclasses.dataclass(frozen=True)

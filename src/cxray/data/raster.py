@@ -78,8 +78,9 @@ def _refuse_what_cannot_be_a_film(image: Image.Image, name: str) -> None:
             f"{name} uses the print colour model {image.mode}, whose grey values depend on an ink profile.",
             "Export it as greyscale or RGB.",
         )
-    if getattr(image, "n_frames", 1) > 1:
-        raise UnreadableImage(f"{name} holds {image.n_frames} frames; one film was expected.", "Export one frame.")
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1:
+        raise UnreadableImage(f"{name} holds {frames} frames; one film was expected.", "Export one frame.")
 
 
 def _draft(image: Image.Image, at_least: int) -> bool:

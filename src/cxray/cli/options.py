@@ -1,0 +1,24 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+PATH = click.Path(path_type=Path)
+
+data_argument = click.argument("data", type=PATH)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
+overwrite_option = click.option("--overwrite", is_flag=True, help="Replace earlier results in --out.")
+seed_option = click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Random seed.")
+engine_option = click.option(
+    "--engine",
+    type=click.Choice(["auto", "onnxruntime", "openvino"]),
+    default="auto",
+    show_default=True,
+    help="Inference engine; auto takes OpenVINO where it is installed.",
+)
+
+
+out_option = click.option("--out", type=PATH, required=True, help="Folder for the results.")

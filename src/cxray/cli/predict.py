@@ -1,0 +1,49 @@
+"""`cxray predict`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from cxray.cli import print_json
+from cxray.cli.options import PATH, engine_option, json_option
+from cxray.errors import PartialResult
+
+
+@click.command("predict")
+@click.argument("bundle", type=PATH)
+@click.argument("images", type=PATH, nargs=-1, required=True)
+@click.option("--out", type=PATH, required=True, help="The predictions table to write, .csv or .parquet.")
+@click.option("--split", default="", help="Score only films of this split: train, validation or test.")
+@click.option("--threads", type=click.IntRange(min=0), default=0, help="Processor threads; 0 = all.")
+@engine_option
+@json_option
+def command(
+    bundle: Path, images: tuple[Path, ...], out: Path, split: str, threads: int, engine: str, as_json: bool
+) -> None:
+    """Score IMAGES (films, folders or tables) with BUNDLE and write one row a film.
+
+    Labels and splits are taken over from folder names or table columns where they are known, so that the table can be
+    judged with `cxray evaluate`. A film that cannot be read has its row, with the reason in `error`, and the exit
+    code is 8.
+
+    \b
+    Example:
+      cxray predict runs/first/bundle chest_xray/test --out test.csv
+    """
+    from cxray.workflow.predict import predict
+
+    scored = predict(bundle, images, out, engine=engine, threads=threads, split=split)
+    if as_json:
+        print_json({"out": str(scored.path), "films": scored.films, "failed": scored.failed})
+    else:
+        click.echo(f"{scored.films} films scored, {scored.failed} of them without a result. Table: {scored.path}")
+        if (scored.table.label != "").any():
+            click.echo(f"Next:   cxray evaluate {scored.path} --out judged")
+    if scored.failed:
+        first = next(reason for reason in scored.table.error if reason)
+        raise PartialResult(
+            f"{scored.failed} of {scored.films} films have no result, the first because: {first}",
+            f"The others are in {scored.path}; see its column `error`.",
+        )

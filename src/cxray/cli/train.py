@@ -1,0 +1,54 @@
+"""`cxray train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cxray.cli import print_json
+from cxray.cli.options import PATH, data_argument, json_option, overwrite_option
+
+INTERRUPTED = 130
+
+
+@click.command("train")
+@data_argument
+@click.option("--out", type=PATH, required=True, help="Folder for the run; must be empty.")
+@click.option("--recipe", default="default", show_default=True, help="article, default, fast, or a TOML file.")
+@click.option("--seed", type=click.IntRange(min=0), default=None, help="Replaces the recipe's seed.")
+@click.option("--resume", is_flag=True, help="Continue an unfinished run, with the command that started it.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting, e.g. train.epochs=3.")
+@click.option("--findings", default="", metavar="A,B,…", help="Multi-label columns of a table.")
+@click.option("--tensorboard", is_flag=True, help="Also write TensorBoard logs to OUT/tensorboard.")
+@overwrite_option
+@json_option
+def command(data: Path, out: Path, findings: str, as_json: bool, **options: Any) -> None:
+    """Train a classifier on DATA and leave a complete run in --out.
+
+    DATA is a folder with train/<CLASS>/ and test/<CLASS>/ (val/ is optional), a folder of class folders, or a CSV or
+    Parquet table with the columns path and label. Test films are never opened.
+
+    \b
+    Example:
+      cxray train chest_xray --out runs/first
+      cxray train films.csv --out runs/second --recipe fast --set train.epochs=3
+    """
+    from cxray.workflow.train import train
+
+    run = train(data, out, findings=[name.strip() for name in findings.split(",") if name.strip()], **options)
+    if as_json:
+        print_json(run.facts)
+    else:
+        _print_summary(run.facts, out)
+    if run.facts["interrupted"]:
+        raise click.exceptions.Exit(INTERRUPTED)
+
+
+def _print_summary(facts: Any, out: Path) -> None:
+    click.echo(f"Finished in {facts['seconds'] / 60:.1f} min; best epoch {facts['best_epoch']}.")
+    for note in facts["notes"]:
+        click.echo(f"- {note}")
+    click.echo(f"Report: {out / 'report.html'}")
+    click.echo(f"Next:   cxray predict {out / 'bundle'} FILMS --out predictions.csv")

@@ -1,0 +1,187 @@
+"""From a trained network to a closed bundle.
+
+Order: calibrate on validation films (folded into the last layer) → write the graphs → compare ONNX with Keras → score
+the validation films with the very engine that will serve → choose thresholds on that table → golden film → close.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from cxray import __version__, bundle, progress
+from cxray.config import Recipe
+from cxray.data.phantom import golden_film
+from cxray.data.prepare import as_model_input, prepare_file
+from cxray.errors import DataError
+from cxray.evaluate import calibration, thresholds
+from cxray.evaluate.screening import fingerprint
+from cxray.model.batches import LabelledFilms
+from cxray.model.export import check_graph, save_graphs, scale_logits, versions
+from cxray.model.train import Fit
+from cxray.records import ImageRecord, Predictions
+from cxray.rundir import atomic_path
+from cxray.runtime.engine import open_engine
+from cxray.runtime.predict import Answer, Predictor, as_table
+
+PARITY_FILMS = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    """What a model is about: "classes" or "findings", their names, and the class that is thresholded ("" = none)."""
+
+    task: str
+    classes: tuple[str, ...]
+    positive: str
+
+
+def assemble(
+    fit: Fit,
+    recipe: Recipe,
+    subject: Subject,
+    validation: LabelledFilms,
+    records: Sequence[ImageRecord],
+    *,
+    folder: Path,
+    provenance: Mapping[str, Any],
+) -> tuple[bundle.Bundle, Predictions]:
+    """Write a bundle; returns it, loaded and verified, with the predictions for the validation films.
+
+    `records` are the validation films in the order of `validation`. `provenance` (JSON-able) goes into the bundle.
+
+    Raises:
+        BundleError: the graph does not reproduce the network within tolerance.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    calibrated = _calibrate(fit, recipe, subject, validation)
+    save_graphs(fit.network, folder)
+    films = _sample(validation)
+    parity = check_graph(fit.network, folder / bundle.GRAPH, films, subject.task)
+    progress.say(f"ONNX graph agrees with Keras within {parity.largest_difference:.1e} on {parity.films} films.")
+    draft = _draft(folder, recipe, subject)
+    table = _score(draft, validation, records)
+    points = choose_thresholds(table, recipe.decision.policy, subject, fingerprint(table))
+    bundle.save_facts(
+        folder,
+        {
+            "name": recipe.name,
+            "made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "task": subject.task,
+            "classes": list(subject.classes),
+            "positive": subject.positive,
+            "input": {**dataclasses.asdict(recipe.input), "layout": "NHWC", "dtype": "float32", "range": [0, 1]},
+            "outputs": list(bundle.OUTPUTS),
+            "head": fit.network.head,
+            "calibration": {**calibrated, "table_sha256": fingerprint(table), "split": "validation"},
+            "thresholds": {name: point.to_dict() for name, point in points.items()},
+            "gate": None,
+            "golden": _golden(fit, folder, recipe, subject),
+            "parity": {"films": parity.films, "largest_difference": parity.largest_difference},
+            "intended_use": bundle.INTENDED_USE,
+            "versions": {"cxray": __version__, **versions()},
+            "recipe": dataclasses.asdict(recipe),
+            **provenance,
+        },
+    )
+    closed = Predictor.open(folder, "onnxruntime").bundle
+    return closed, _decided(table, closed)
+
+
+def choose_thresholds(
+    table: Predictions, policy: str, subject: Subject, table_sha256: str
+) -> dict[str, thresholds.Threshold]:
+    """The frozen operating point of the positive class, or of every finding; a finding that cannot have one is left
+    out with a warning."""
+    if policy == "none":
+        return {}
+    names = subject.classes if subject.task == "findings" else [subject.positive] * bool(subject.positive)
+    chosen = {}
+    for name in names:
+        k = subject.classes.index(name)
+        truth = table.label == name if table.findings is None else table.findings[:, k]
+        known = ~np.isnan(table.scores[:, k])
+        if table.findings is not None:
+            known &= ~np.isnan(table.findings[:, k])
+        try:
+            chosen[name] = thresholds.choose(
+                policy,
+                table.scores[known, k],
+                np.asarray(truth[known], dtype=bool),
+                "validation",
+                table_sha256,
+                patient=table.patient[known],
+            )
+        except DataError as error:
+            progress.say(f"Warning: no threshold for {name}: {error}")
+    return chosen
+
+
+def film_set_fingerprint(digests: Sequence[str]) -> str:
+    """SHA-256 over the sorted SHA-256 of all films: the same films give the same value, in any order or folder."""
+    return hashlib.sha256("\n".join(sorted(digests)).encode()).hexdigest()
+
+
+def _calibrate(fit: Fit, recipe: Recipe, subject: Subject, validation: LabelledFilms) -> dict[str, Any]:
+    if recipe.decision.calibration == "none":
+        return {"method": "none"}
+    logits = np.concatenate([fit.network.model.predict_on_batch(batch) for batch in _batches(validation)])
+    if subject.task == "classes":
+        temperature = calibration.fit_temperature(logits.astype(np.float64), validation.targets)
+    else:
+        temperature = calibration.fit_temperature_sigmoid(logits.astype(np.float64), validation.targets)
+    scale_logits(fit.network.model, temperature)
+    return {"method": "temperature", "temperature": temperature, "folded_into_graph": True}
+
+
+def _batches(films: LabelledFilms) -> Any:
+    for start in range(0, len(films), 64):
+        yield as_model_input(films.source.take(films.indices[start : start + 64]))
+
+
+def _sample(validation: LabelledFilms) -> npt.NDArray[np.uint8]:
+    step = max(1, len(validation) // PARITY_FILMS)
+    return validation.source.take(validation.indices[::step][:PARITY_FILMS])
+
+
+def _draft(folder: Path, recipe: Recipe, subject: Subject) -> bundle.Bundle:
+    """The bundle as far as it is known before its thresholds: enough to score films."""
+    return bundle.Bundle(
+        folder, subject.task, subject.classes, subject.positive, recipe.input, thresholds={}, facts={"files": {}}
+    )
+
+
+def _score(draft: bundle.Bundle, validation: LabelledFilms, records: Sequence[ImageRecord]) -> Predictions:
+    engine = open_engine(draft.graph, "onnxruntime")
+    scores = np.concatenate([draft.probabilities(engine.run(batch)["logits"]) for batch in _batches(validation)])
+    return as_table(draft, [Answer(record, row) for record, row in zip(records, scores, strict=True)])
+
+
+def _golden(fit: Fit, folder: Path, recipe: Recipe, subject: Subject) -> dict[str, Any]:
+    with atomic_path(folder / bundle.GOLDEN) as temporary:
+        side = max(recipe.input.height, recipe.input.width)
+        Image.fromarray(golden_film(side)).save(temporary, format="PNG", optimize=False)
+    film = as_model_input(prepare_file(folder / bundle.GOLDEN, recipe.input)[np.newaxis])
+    logits = np.asarray(fit.network.model.predict_on_batch(film))
+    return {
+        "logits": [float(value) for value in logits[0]],
+        "scores": [float(value) for value in bundle.to_probabilities(logits, subject.task)[0]],
+        "tolerance": bundle.GOLDEN_TOLERANCE,
+        "film": "synthetic; no patient's film travels with the model",
+    }
+
+
+def _decided(table: Predictions, closed: bundle.Bundle) -> Predictions:
+    metadata = {**table.metadata, "model": np.full(len(table), closed.identifier, dtype=object)}
+    if closed.positive in closed.thresholds:
+        metadata["threshold"] = np.full(len(table), closed.thresholds[closed.positive].value)
+    decision = np.array(closed.decide(table.scores), dtype=object)
+    return dataclasses.replace(table, decision=decision, metadata=metadata)

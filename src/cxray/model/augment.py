@@ -1,0 +1,104 @@
+"""Random changes to a batch of training films, inside tf.data.
+
+Every draw is a pure function of (seed, epoch, step): the same run gives the same films, whatever the number of
+threads, and a resumed run continues with the films it would have seen.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import tensorflow as tf
+
+from cxray.config import AugmentSettings
+
+ERASE_PROBABILITY = 0.5
+
+
+def augment(films: Any, settings: AugmentSettings, key: Any) -> Any:
+    """Change float32 films (N, height, width, 1), 0–1, at random; same shape and range out.
+
+    `key` is an int32 tensor (2,). Geometry first (one interpolation for all of it), then grey values, then erasing.
+    """
+    if _changes_geometry(settings):
+        films = _move(films, settings, key)
+    if settings.gamma or settings.contrast or settings.brightness:
+        films = _expose(films, settings, key)
+    if settings.erase_fraction:
+        films = _erase(films, settings.erase_fraction, key)
+    return films
+
+
+def _changes_geometry(settings: AugmentSettings) -> bool:
+    return bool(
+        settings.rotate_degrees
+        or settings.shear_degrees
+        or settings.shift_fraction
+        or settings.zoom_fraction
+        or settings.jitter_pixels
+        or settings.flip
+    )
+
+
+def _uniform(key: Any, salt: int, count: Any, limit: float, shape: tuple[int, ...] = ()) -> Any:
+    """float32 (count, *shape), uniform in ± limit; `salt` keeps the draws of one batch independent."""
+    return tf.random.stateless_uniform(
+        (count, *shape), seed=key + tf.constant([0, salt * 7919]), minval=-limit, maxval=limit
+    )
+
+
+def _move(films: Any, settings: AugmentSettings, key: Any) -> Any:
+    """Rotate, shear, zoom, shift, jitter and mirror about the centre with one bilinear resampling, black outside."""
+    count, height, width = tf.shape(films)[0], films.shape[1], films.shape[2]
+    angle = _uniform(key, 1, count, math.radians(settings.rotate_degrees))
+    shear = _uniform(key, 2, count, math.radians(settings.shear_degrees))
+    scale = 1.0 + _uniform(key, 3, count, settings.zoom_fraction)
+    shift_x = _uniform(key, 4, count, settings.shift_fraction) * width
+    shift_y = _uniform(key, 5, count, settings.shift_fraction) * height
+    if settings.jitter_pixels:
+        # Enlarging by j pixels and cropping back at random is a zoom with a shift of at most j/2.
+        scale *= width / (width + settings.jitter_pixels)
+        shift_x += _uniform(key, 6, count, settings.jitter_pixels / 2)
+        shift_y += _uniform(key, 7, count, settings.jitter_pixels / 2)
+    mirror = tf.ones_like(angle)
+    if settings.flip:
+        mirror = tf.where(_uniform(key, 8, count, 1.0) < 0, -1.0, 1.0)
+    # Output pixel -> input pixel, as ImageProjectiveTransformV3 wants it; x' = a x + b y + c.
+    a, b = mirror * scale * tf.cos(angle), -scale * tf.sin(angle + shear)
+    d, e = mirror * scale * tf.sin(angle), scale * tf.cos(angle + shear)
+    centre_x, centre_y = (width - 1) / 2, (height - 1) / 2
+    c = centre_x - a * centre_x - b * centre_y + shift_x
+    f = centre_y - d * centre_x - e * centre_y + shift_y
+    zeros = tf.zeros_like(a)
+    transforms = tf.stack([a, b, c, d, e, f, zeros, zeros], axis=1)
+    return tf.raw_ops.ImageProjectiveTransformV3(
+        images=films,
+        transforms=transforms,
+        output_shape=tf.constant([height, width]),
+        fill_value=0.0,
+        interpolation="BILINEAR",
+        fill_mode="CONSTANT",
+    )
+
+
+def _expose(films: Any, settings: AugmentSettings, key: Any) -> Any:
+    count = tf.shape(films)[0]
+    gamma = tf.exp(_uniform(key, 11, count, settings.gamma, (1, 1, 1)))
+    gain = 1.0 + _uniform(key, 12, count, settings.contrast, (1, 1, 1))
+    offset = _uniform(key, 13, count, settings.brightness, (1, 1, 1))
+    bent = tf.pow(tf.maximum(films, 1e-4), gamma) if settings.gamma else films
+    middle = tf.reduce_mean(bent, axis=(1, 2, 3), keepdims=True)
+    return tf.clip_by_value((bent - middle) * gain + middle + offset, 0.0, 1.0)
+
+
+def _erase(films: Any, largest_fraction: float, key: Any) -> Any:
+    """Paint one rectangle a film with a random grey, in half of the films."""
+    count, height, width = tf.shape(films)[0], films.shape[1], films.shape[2]
+    unit = (_uniform(key, 21, count, 1.0, (6,)) + 1) / 2
+    side = tf.sqrt(largest_fraction * unit[:, 0])
+    half_height, half_width = side * height * (0.5 + unit[:, 1]) / 2, side * width * (1.5 - unit[:, 1]) / 2
+    rows = tf.abs(tf.range(height, dtype=tf.float32)[None, :] - (unit[:, 2] * height)[:, None]) < half_height[:, None]
+    columns = tf.abs(tf.range(width, dtype=tf.float32)[None, :] - (unit[:, 3] * width)[:, None]) < half_width[:, None]
+    hit = rows[:, :, None] & columns[:, None, :] & (unit[:, 4] < ERASE_PROBABILITY)[:, None, None]
+    return tf.where(hit[..., None], unit[:, 5][:, None, None, None], films)

@@ -1,0 +1,102 @@
+"""tf.data pipelines over prepared films.
+
+Order and augmentation depend on (seed, epoch) only, so any epoch can be made again without the ones before it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from cxray.config import AugmentSettings, InputCard
+from cxray.data.cache import decode_all
+from cxray.errors import UnreadableImage
+from cxray.model.augment import augment
+from cxray.records import ImageRecord
+
+
+class FilmSource(Protocol):
+    """Anything that hands out prepared films by position: `data.cache.PreparedFilms`, or `DecodedFilms`."""
+
+    def take(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+        """uint8 (n, height, width)."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class DecodedFilms:
+    """Films decoded anew whenever they are asked for, as the article does; costs the decoding in every epoch."""
+
+    records: Sequence[ImageRecord]
+    card: InputCard
+
+    def take(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+        """uint8 (n, height, width), decoded now.
+
+        Raises:
+            UnreadableImage: a film became unreadable since it was checked.
+        """
+        films = list(decode_all([self.records[index] for index in indices], self.card))
+        for film in films:
+            if isinstance(film, str):
+                raise UnreadableImage(film)
+        return np.stack(films)
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelledFilms:
+    """The films of one split, ready for the network.
+
+    `indices` are positions in `source`; `targets` is int64 (n,) for classes or float32 (n, K) for findings (1, 0, NaN
+    = unknown); `weights` is float32 (n,), the weight of each film in the loss.
+    """
+
+    source: FilmSource
+    indices: npt.NDArray[np.int64]
+    targets: npt.NDArray[Any]
+    weights: npt.NDArray[np.float32]
+    card: InputCard
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+
+def training_batches(
+    films: LabelledFilms, settings: AugmentSettings, *, batch_size: int, seed: int, epoch: int
+) -> tf.data.Dataset:
+    """One epoch of shuffled, augmented (films, targets, weights); the last, smaller batch is kept."""
+    order = np.random.default_rng([seed, epoch]).permutation(len(films))
+    dataset = _read(films, order, batch_size)
+
+    def change(step: Any, batch: Any, targets: Any, weights: Any) -> Any:
+        key = tf.stack([tf.constant(seed * 100_003 + epoch, tf.int32), tf.cast(step, tf.int32)])
+        return augment(batch, settings, key), targets, weights
+
+    return dataset.enumerate().map(lambda step, item: change(step, *item), num_parallel_calls=2).prefetch(4)
+
+
+def plain_batches(films: LabelledFilms, *, batch_size: int) -> tf.data.Dataset:
+    """The films in order, without any random part."""
+    return _read(films, np.arange(len(films)), batch_size).prefetch(2)
+
+
+def _read(films: LabelledFilms, order: npt.NDArray[np.int64], batch_size: int) -> tf.data.Dataset:
+    card, target_shape = films.card, films.targets.shape[1:]
+
+    def load(positions: npt.NDArray[np.int64]) -> Any:
+        return films.source.take(films.indices[positions]), films.targets[positions], films.weights[positions]
+
+    def read(positions: Any) -> Any:
+        kinds = (tf.uint8, tf.as_dtype(films.targets.dtype), tf.float32)
+        pixels, targets, weights = tf.numpy_function(load, [positions], kinds)
+        pixels = tf.ensure_shape(pixels, (None, card.height, card.width))[..., tf.newaxis]
+        # The same division as data.prepare.as_model_input, on tensors.
+        scaled = tf.cast(pixels, tf.float32) / 255.0
+        return scaled, tf.ensure_shape(targets, (None, *target_shape)), tf.ensure_shape(weights, (None,))
+
+    return tf.data.Dataset.from_tensor_slices(order).batch(batch_size).map(read, num_parallel_calls=1)

@@ -1,0 +1,192 @@
+"""From a trained Keras network to files that others run: the bundle's graph, and four formats on request.
+
+Every file is checked before it counts: the exported network must give the probabilities of the one it was made
+from, within `PARITY_TOLERANCE`, on the golden film and on sample films.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from cxray import bundle as bundles
+from cxray.bundle import OUTPUTS, to_probabilities
+from cxray.data.prepare import as_model_input
+from cxray.errors import BundleError
+from cxray.model.build import Network
+from cxray.rundir import atomic_path
+from cxray.runtime.engine import OnnxRuntime
+
+PARITY_TOLERANCE = 1e-4
+
+Runner = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Parity:
+    """How far an exported file is from the network: the largest difference in probability over `films` films."""
+
+    format: str
+    path: Path
+    films: int
+    largest_difference: float
+
+
+def scale_logits(model: keras.Model, temperature: float) -> None:
+    """Fold a temperature (Guo et al. 2017) into the last layer, so that every exported form is calibrated alike."""
+    layer = model.get_layer("logits")
+    layer.set_weights([weight / np.float32(temperature) for weight in layer.get_weights()])
+
+
+def save_graphs(network: Network, folder: Path) -> None:
+    """Write `model.onnx` (three outputs) and `model.keras` into a bundle folder."""
+    inference = network.inference()
+    _export_onnx(inference, folder / bundles.GRAPH)
+    with atomic_path(folder / bundles.KERAS) as temporary:
+        named = temporary.with_suffix(".keras")
+        inference.save(named)
+        named.replace(temporary)
+
+
+def check_graph(network: Network, graph: Path, films: npt.NDArray[np.uint8], task: str) -> Parity:
+    """Compare the ONNX graph with Keras on prepared films uint8 (N, height, width).
+
+    Raises:
+        BundleError: they differ by more than `PARITY_TOLERANCE` in probability.
+    """
+    engine = OnnxRuntime(graph, threads=os.cpu_count() or 1)
+    return _compare("onnx", graph, network.model.predict, lambda x: np.asarray(engine.run(x)["logits"]), films, task)
+
+
+def convert(bundle: bundles.Bundle, kind: str, path: Path, films: npt.NDArray[np.uint8]) -> Parity:
+    """Write a bundle's network as "keras", "openvino" or "litert" and check it on `films` uint8 (N, height, width).
+
+    Raises:
+        BundleError: the bundle carries no Keras network, or the written file differs by more than `PARITY_TOLERANCE`.
+    """
+    source = bundle.folder / bundles.KERAS
+    if not source.is_file():
+        raise BundleError(
+            f"{bundle.folder} carries no {bundles.KERAS}, only its ONNX graph.", "Train again, or export onnx."
+        )
+    model = keras.saving.load_model(source, compile=False, safe_mode=True)
+
+    def reference(batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        return np.asarray(model.predict(batch, verbose=0)["logits"])
+
+    runner = _WRITERS[kind](model, path)
+    return _compare(kind, path, reference, runner, films, bundle.task)
+
+
+def _compare(
+    kind: str, path: Path, reference: Runner, exported: Runner, films: npt.NDArray[np.uint8], task: str
+) -> Parity:
+    batch = as_model_input(films)
+    expected = to_probabilities(np.asarray(reference(batch)), task)
+    got = np.concatenate([to_probabilities(np.asarray(exported(batch[k : k + 1])), task) for k in range(len(batch))])
+    difference = float(np.abs(expected - got).max())
+    if not difference <= PARITY_TOLERANCE:
+        raise BundleError(
+            f"The {kind} export {path} differs from the network by {difference:.2g} in probability; at most "
+            f"{PARITY_TOLERANCE:g} is accepted.",
+            "Do not use it; report the versions shown by `cxray --version`.",
+        )
+    return Parity(kind, path, len(films), difference)
+
+
+def _export_onnx(model: keras.Model, path: Path) -> None:
+    import onnx
+
+    with atomic_path(path) as temporary, tempfile.TemporaryDirectory() as scratch:
+        first = Path(scratch) / "graph.onnx"
+        with quiet():
+            model.export(str(first), format="onnx", verbose=False)
+        graph = onnx.load(str(first))
+        names = {output.name for output in graph.graph.output}
+        if not names.issuperset(OUTPUTS):
+            raise BundleError(f"The exported graph has the outputs {sorted(names)}, but {OUTPUTS} were expected.")
+        onnx.checker.check_model(graph)
+        onnx.save(graph, str(temporary))
+
+
+def _write_keras(model: keras.Model, path: Path) -> Runner:
+    with atomic_path(path) as temporary:
+        named = temporary.with_suffix(".keras")
+        model.save(named)
+        named.replace(temporary)
+    again = keras.saving.load_model(path, compile=False, safe_mode=True)
+    return lambda batch: np.asarray(again.predict(batch, verbose=0)["logits"])
+
+
+def _write_openvino(model: keras.Model, path: Path) -> Runner:
+    from cxray.extras import require
+
+    openvino = require("openvino", "openvino", "Export to OpenVINO")
+    with tempfile.TemporaryDirectory() as scratch:
+        graph = Path(scratch) / "graph.onnx"
+        _export_onnx(model, graph)
+        converted = openvino.convert_model(str(graph))
+    # Two files, the second named after the first; weights stay float32, or the parity check could not hold.
+    openvino.save_model(converted, str(path), compress_to_fp16=False)
+    compiled = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return lambda batch: np.array(compiled(batch)["logits"])
+
+
+def _write_litert(model: keras.Model, path: Path) -> Runner:
+    import tensorflow as tf
+
+    logits = keras.Model(model.input, model.get_layer("logits").output)
+    with atomic_path(path) as temporary, quiet():
+        named = temporary.with_suffix(".tflite")
+        logits.export(str(named), format="litert", verbose=False)
+        named.replace(temporary)
+    interpreter = tf.lite.Interpreter(model_path=str(path))
+
+    def run(batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        position = interpreter.get_input_details()[0]["index"]
+        interpreter.resize_tensor_input(position, batch.shape)
+        interpreter.allocate_tensors()
+        interpreter.set_tensor(position, batch)
+        interpreter.invoke()
+        return np.array(interpreter.get_tensor(interpreter.get_output_details()[0]["index"]))
+
+    return run
+
+
+_WRITERS: dict[str, Callable[[keras.Model, Path], Runner]] = {
+    "keras": _write_keras,
+    "openvino": _write_openvino,
+    "litert": _write_litert,
+}
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep converters from filling the user's screen; their errors still come through as exceptions."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
+def versions() -> dict[str, Any]:
+    """The versions that made a bundle."""
+    import tensorflow
+
+    return {"keras": keras.__version__, "tensorflow": tensorflow.__version__, "numpy": np.__version__}

@@ -1,0 +1,180 @@
+"""Streaming prediction: decode in parallel, run in batches, keep the order, hold only a few batches in memory.
+
+    records ─► decode pool ─► (bounded window) ─► batch ─► engine ─► rows
+
+Decoding runs ahead of the engine by at most `WINDOW_BATCHES` batches, so memory does not grow with the number of
+films. A film that cannot be read becomes a row with an `error`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cxray import progress
+from cxray.bundle import GOLDEN, GOLDEN_TOLERANCE, Bundle, load_bundle
+from cxray.data.prepare import as_model_input, prepare_file
+from cxray.errors import BundleError, UnreadableImage
+from cxray.records import ImageRecord, Predictions
+from cxray.runtime.engine import Engine, open_engine
+
+BATCH = 16
+WINDOW_BATCHES = 4
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Answer:
+    """What the model says about one film: probabilities (K,), NaN with an `error`; `features` (F,) when asked for."""
+
+    record: ImageRecord
+    scores: npt.NDArray[np.float64]
+    error: str = ""
+    features: npt.NDArray[np.float32] | None = None
+
+
+class Predictor:
+    """A verified bundle on an engine."""
+
+    def __init__(self, bundle: Bundle, engine: Engine) -> None:
+        self.bundle, self.engine = bundle, engine
+        self._verify()
+
+    @classmethod
+    def open(cls, folder: Path, engine: str = "auto", *, threads: int = 0) -> Predictor:
+        """Load a bundle and check that this engine gives the golden scores.
+
+        Raises:
+            BundleError: the bundle is damaged, or its golden film gets other scores here.
+        """
+        bundle = load_bundle(folder)
+        return cls(bundle, open_engine(bundle.graph, engine, threads=threads))
+
+    def scores(self, films: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+        """Prepared films uint8 (N, height, width) to probabilities (N, K)."""
+        return self.bundle.probabilities(self.engine.run(as_model_input(films))["logits"])
+
+    def stream(self, records: Iterable[ImageRecord], *, keep_features: bool = False) -> Iterator[Answer]:
+        """One answer a record, in order, as soon as its batch is done."""
+        prepared = _prepare_ahead(records, self.bundle)
+        while batch := list(itertools.islice(prepared, BATCH)):
+            yield from self._answer(batch, keep_features)
+
+    def predict(self, records: Sequence[ImageRecord], *, what: str = "Predicting") -> Predictions:
+        """The whole predictions table for `records`, with progress on stderr."""
+        answers = list(progress.track(self.stream(records), total=len(records), what=what))
+        return as_table(self.bundle, answers)
+
+    def _answer(self, batch: Sequence[tuple[ImageRecord, Any]], keep_features: bool) -> Iterator[Answer]:
+        readable = [film for _, film in batch if not isinstance(film, str)]
+        outputs: Any = self.engine.run(as_model_input(np.stack(readable))) if readable else {}
+        scores = iter(self.bundle.probabilities(outputs["logits"]) if readable else ())
+        features = iter(outputs["features"] if readable else ())
+        unknown = np.full(len(self.bundle.classes), np.nan)
+        for record, film in batch:
+            if isinstance(film, str):
+                yield Answer(record, unknown, error=film)
+            else:
+                row = next(features)
+                yield Answer(record, next(scores), features=row if keep_features else None)
+
+    def _verify(self) -> None:
+        film = prepare_file(self.bundle.folder / GOLDEN, self.bundle.card)
+        difference = float(np.abs(self.scores(film[np.newaxis])[0] - self.bundle.golden_scores).max())
+        if not difference <= GOLDEN_TOLERANCE:
+            raise BundleError(
+                f"The golden film of {self.bundle.folder} gets scores that are off by {difference:.2g} on "
+                f"{self.engine.name}; at most {GOLDEN_TOLERANCE:g} is accepted.",
+                "Try --engine onnxruntime; if that fails too, copy the bundle again.",
+            )
+
+
+def as_table(bundle: Bundle, answers: Sequence[Answer]) -> Predictions:
+    """Answers as the predictions table of the file contract, with the bundle's decisions and frozen threshold."""
+    shape = (len(answers), len(bundle.classes))
+    scores = np.array([answer.scores for answer in answers], dtype=np.float64).reshape(shape)
+    predicted = [_most_probable(bundle, row) for row in scores]
+    records = [answer.record for answer in answers]
+    return Predictions(
+        path=_text(_display(record.path) for record in records),
+        classes=bundle.classes,
+        scores=scores,
+        label=_text(record.label or "|".join(n for n, v in record.findings.items() if v) for record in records),
+        patient=_text(record.patient for record in records),
+        split=_text(record.split for record in records),
+        predicted=_text(predicted),
+        decision=_text(bundle.decide(scores)),
+        gate=_text("" for _ in records),
+        error=_text(answer.error for answer in answers),
+        findings=_findings(bundle, records),
+        metadata=_metadata(bundle, records),
+    )
+
+
+def _prepare_ahead(records: Iterable[ImageRecord], bundle: Bundle) -> Iterator[tuple[ImageRecord, Any]]:
+    """Decode on all cores, at most a window ahead of the consumer, in order."""
+    workers = os.cpu_count() or 1
+    waiting: deque[tuple[ImageRecord, Future[Any]]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            for record in records:
+                waiting.append((record, pool.submit(_prepare_or_reason, record.path, bundle)))
+                if len(waiting) >= BATCH * WINDOW_BATCHES:
+                    first, future = waiting.popleft()
+                    yield first, future.result()
+            while waiting:
+                first, future = waiting.popleft()
+                yield first, future.result()
+        finally:
+            for _, future in waiting:
+                future.cancel()
+
+
+def _prepare_or_reason(path: Path, bundle: Bundle) -> npt.NDArray[np.uint8] | str:
+    try:
+        return prepare_file(path, bundle.card)
+    except UnreadableImage as error:
+        return str(error)
+
+
+def _most_probable(bundle: Bundle, row: npt.NDArray[np.float64]) -> str:
+    if np.isnan(row).any():
+        return ""
+    if bundle.task == "findings":
+        return "|".join(name for name, score in zip(bundle.classes, row, strict=True) if score >= 0.5)
+    return bundle.classes[int(np.argmax(row))]
+
+
+def _findings(bundle: Bundle, records: Sequence[ImageRecord]) -> npt.NDArray[np.float64] | None:
+    if bundle.task != "findings":
+        return None
+    cells = [[record.findings.get(name) for name in bundle.classes] for record in records]
+    return np.array([[np.nan if cell is None else float(cell) for cell in row] for row in cells], dtype=np.float64)
+
+
+def _metadata(bundle: Bundle, records: Sequence[ImageRecord]) -> dict[str, npt.NDArray[Any]]:
+    columns = {"model": _text(bundle.identifier for _ in records)}
+    if bundle.task == "classes" and bundle.positive in bundle.thresholds:
+        columns["threshold"] = np.full(len(records), bundle.thresholds[bundle.positive].value)
+    taken = {"path", "label", "patient", "split", "predicted", "decision", "gate", "error", *bundle.classes}
+    for name in dict.fromkeys(key for record in records for key in record.metadata):
+        if name not in taken and name not in columns and not name.startswith("score_"):
+            columns[name] = _text(record.metadata.get(name, "") for record in records)
+    return columns
+
+
+def _text(cells: Iterable[str]) -> npt.NDArray[Any]:
+    return np.array(list(cells), dtype=object)
+
+
+def _display(path: Path) -> str:
+    # File names need not be valid UTF-8; tables must be.
+    return str(path).encode("utf-8", "backslashreplace").decode("utf-8")
