@@ -159,8 +159,9 @@ class TrainSettings:
 class DecisionSettings:
     """From scores to decisions, both chosen on validation patients only.
 
-    `calibration`: "temperature" or "none". `policy` names a threshold policy of `evaluate/thresholds.py`.
-    "none" decides for the most probable class. `positive` names the class whose score is thresholded; "" = the last class in alphabetical order.
+    `calibration`: "temperature" or "none". `policy` names a threshold policy of `evaluate/thresholds.py`; "none"
+    decides for the most probable class. `positive` names the class whose score is thresholded; "" = the second of two
+    classes in alphabetical order.
     """
 
     calibration: str = "temperature"

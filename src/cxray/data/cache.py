@@ -68,9 +68,8 @@ def prepare_all(records: Sequence[ImageRecord], card: InputCard, folder: Path | 
     wanted = {digest: record.path for digest, record in zip(digests, records, strict=True) if digest}
     store = (folder or cache_folder()) / config.fingerprint(card)[:16]
     entry = _Entry.named(store, wanted)
-    if not entry.exists():
-        entry = _build(entry, wanted, card)
-    films, rows, failed = entry.load()
+    found = entry.find()
+    films, rows, failed = found if found else _build(entry, wanted, card).load()
     row_of = np.array([rows.get(digest, -1) for digest in digests], dtype=np.int64)
     errors = {
         index: failed.get(digest, f"{records[index].path} cannot be opened.")
@@ -118,8 +117,12 @@ class _Entry:
         key = hashlib.sha256("\n".join(sorted(digests)).encode()).hexdigest()[:32]
         return cls(store / f"{key}.npy", store / f"{key}.json")
 
-    def exists(self) -> bool:
-        return self.memory is not None or (self.listing.is_file() and self.array.is_file())
+    def find(self) -> tuple[npt.NDArray[np.uint8], dict[str, int], dict[str, str]] | None:
+        """The entry, or None when there is none, it is damaged, or another process is clearing it."""
+        try:
+            return self.load()
+        except (OSError, ValueError, KeyError):
+            return None
 
     def load(self) -> tuple[npt.NDArray[np.uint8], dict[str, int], dict[str, str]]:
         if self.memory is not None:
@@ -194,10 +197,10 @@ def _known_rows(store: Path, wanted: set[str]) -> dict[str, tuple[npt.NDArray[np
     """Where other arrays of the same card already hold wanted films."""
     known: dict[str, tuple[npt.NDArray[np.uint8], int]] = {}
     for listing in sorted(store.glob("*.json")):
-        try:
-            films, rows, _ = _Entry(listing.with_suffix(".npy"), listing).load()
-        except (OSError, ValueError, KeyError):
-            continue  # being cleared by another process, or damaged: decoding again is always right
+        found = _Entry(listing.with_suffix(".npy"), listing).find()
+        if found is None:
+            continue
+        films, rows, _ = found
         known.update({digest: (films, row) for digest, row in rows.items() if digest in wanted})
     return known
 

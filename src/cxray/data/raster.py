@@ -39,6 +39,8 @@ def decode_raster(content: bytes, name: str, at_least: int) -> PixelImage:
                 return _decode_open(image, name, at_least)
     except UnreadableImage:
         raise
+    except Image.DecompressionBombError as error:
+        raise _too_large(name) from error
     except MemoryError as error:
         raise UnreadableImage(f"{name} does not fit into memory.") from error
     except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, ...
@@ -69,10 +71,7 @@ def _decode_open(image: ImageFile, name: str, at_least: int) -> PixelImage:
 def _refuse_what_cannot_be_a_film(image: Image.Image, name: str) -> None:
     width, height = image.size
     if width * height > MAXIMUM_PIXELS:
-        raise UnreadableImage(
-            f"{name} claims {width} x {height} pixels; at most {MAXIMUM_PIXELS / 1e6:.0f} million are accepted.",
-            "Export the film at its native size.",
-        )
+        raise _too_large(name)
     if image.mode in ("CMYK", "YCCK", "LAB", "HSV"):
         raise UnreadableImage(
             f"{name} uses the print colour model {image.mode}, whose grey values depend on an ink profile.",
@@ -81,6 +80,13 @@ def _refuse_what_cannot_be_a_film(image: Image.Image, name: str) -> None:
     frames = getattr(image, "n_frames", 1)
     if frames > 1:
         raise UnreadableImage(f"{name} holds {frames} frames; one film was expected.", "Export one frame.")
+
+
+def _too_large(name: str) -> UnreadableImage:
+    return UnreadableImage(
+        f"{name} claims more than {MAXIMUM_PIXELS / 1e6:.0f} million pixels, which no radiograph has.",
+        "Export the film at its native size.",
+    )
 
 
 def _draft(image: Image.Image, at_least: int) -> bool:
@@ -114,7 +120,16 @@ def _from_colour(image: Image.Image, facts: list[str]) -> npt.NDArray[np.float32
         rgba = np.asarray(image.convert("RGBA"), dtype=np.float32) / 255
         return np.asarray((rgba[..., :3] @ _LUMA) * rgba[..., 3], dtype=np.float32)
     rgb = np.asarray(image.convert("RGB"), dtype=np.float32) / 255
+    if _has_hue(rgb):
+        facts.append("real colour was lost in it")
     return np.asarray(rgb @ _LUMA, dtype=np.float32)
+
+
+def _has_hue(rgb: npt.NDArray[np.float32]) -> bool:
+    # Most "colour" films are grey stored three times; JPEG chroma may differ by a few levels without being colour.
+    every_fourth = rgb[::4, ::4]
+    spread = every_fourth.max(axis=2) - every_fourth.min(axis=2)
+    return bool((spread > 0.1).mean() > 0.01)
 
 
 def _from_float(values: npt.NDArray[Any], facts: list[str]) -> npt.NDArray[np.float32]:
