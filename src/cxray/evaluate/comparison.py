@@ -11,57 +11,37 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from cxray.errors import DataError, UsageError
 from cxray.evaluate import clusters, curves
-from cxray.evaluate.evaluation import SCHEMA, stack
-from cxray.evaluate.intervals import percentile, two_sided_p, wald
+from cxray.evaluate.evaluation import Judgement, stack
+from cxray.evaluate.intervals import two_sided_p, wald
 from cxray.evaluate.operating import operating_points
 from cxray.evaluate.paired import cochran_q, holm, paired_difference
 from cxray.evaluate.ranking import auroc_interval, contrast_test, paired_test
 from cxray.evaluate.record import LEVEL, Codes, Context, Estimate, Flags, Floats, Record, estimate, withhold
-from cxray.evaluate.resample import DRAWS, PatientBootstrap
+from cxray.evaluate.resample import DRAWS, PatientBootstrap, resampled
 from cxray.evaluate.screening import Screened, fingerprint, screen, tasks
 from cxray.evaluate.seeds import chance_better, seed_spread
 from cxray.evaluate.thresholds import DEFAULT_POLICY, Policy
 from cxray.records import Predictions
-from cxray.rundir import write_json
-from cxray.tables import write_table
 
 _DISTINCT = 0.05
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Comparison:
-    """A finished comparison.
+class Comparison(Judgement):
+    """The judgement of several tables against each other, saved as `comparison.json`.
 
     `records` name the model or pair in `slice` (`model=A`, `A minus B`). `tables["differences"]` has one row a label,
-    measure and pair with p and Holm-adjusted p; `tables["models"]` one row a label and model; `tables["seeds"]` appears
-    when models were grouped. `facts` is JSON-able; `facts["tied_with_best"]` lists what cannot be told from the best.
+    measure and pair with p and Holm-adjusted p; `tables["models"]` one row a label and model. `facts["questions"]`
+    holds the verdicts a label: best model, those that cannot be told from it, joint tests and non-inferiority.
     """
 
-    records: tuple[Record, ...]
-    tables: Mapping[str, Mapping[str, np.ndarray[Any, Any]]]
-    facts: Mapping[str, Any]
-
-    def to_dict(self) -> dict[str, Any]:
-        """What `comparison.json` holds."""
-        return {
-            "schema": SCHEMA,
-            "facts": dict(self.facts),
-            "records": [record.to_dict() for record in self.records],
-            "tables": sorted(self.tables),
-        }
-
-    def save(self, folder: Path) -> None:
-        """Write `comparison.json` and `tables/<name>.csv` into `folder`; each file whole or not at all."""
-        for name, columns in self.tables.items():
-            write_table(folder / "tables" / f"{name}.csv", dict(columns))
-        write_json(folder / "comparison.json", self.to_dict())
+    file_name: ClassVar[str] = "comparison.json"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -300,13 +280,12 @@ def _precision_difference(pair: Floats, question: _Question, draws: Floats, leve
     first, second = (curves.average_precision(column, question.is_positive) for column in pair.T)
     value = first - second
     known = draws[~np.isnan(draws)]
-    if not known.any():
-        return Estimate(value, method="paired patient bootstrap").noting("Both models rank every film alike."), 1.0
-    low, high = percentile(known, level)
+    found = resampled(value, draws, level, what="paired patient bootstrap")
+    if found.low is None:
+        return found, 1.0
     # Twice the smaller share of draws on one side of 0; never reported below what the number of draws can show.
     beyond = min(float((known <= 0).mean()), float((known >= 0).mean()))
-    p = min(1.0, max(2 * beyond, 1 / known.size))
-    return estimate(value, min(low, value), max(high, value), "paired patient bootstrap, percentile"), p
+    return found, min(1.0, max(2 * beyond, 1 / known.size))
 
 
 def _mean_difference(gaps: Floats, patient: Codes, level: float) -> tuple[Estimate, float]:

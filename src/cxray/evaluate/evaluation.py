@@ -1,4 +1,4 @@
-"""The finished judgement of one predictions table: records, tables behind every exhibit, and facts. It can save itself.
+"""A finished judgement: records, the tables behind every exhibit, and facts. It can save itself.
 
 A report draws only from this object and computes nothing. `evaluation.json` follows the house's contract (schema 1);
 every table is also written as CSV.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -22,17 +22,18 @@ SCHEMA = 1
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Evaluation:
-    """A finished judgement.
+class Judgement:
+    """What every finished judgement is made of, and how it is saved.
 
-    `records` hold every number. `tables` maps an exhibit's name to its columns, equally long arrays; `label` names the
-    class or finding in each. `facts` is JSON-able: classes, positive, films, patients, unscored films with reasons, the
-    threshold with its policy and table hash, the judged table's SHA-256, warnings.
+    `records` hold every number, `tables` maps an exhibit's name to its columns (equally long arrays), `facts` is
+    JSON-able.
     """
 
     records: tuple[Record, ...]
     tables: Mapping[str, Mapping[str, np.ndarray[Any, Any]]]
     facts: Mapping[str, Any]
+
+    file_name: ClassVar[str] = "judgement.json"
 
     def record(self, name: str, label: str | None = None, slice: str = "") -> Record:  # noqa: A002 - the contract's word
         """The record called `name`; `label` may be left out when one class or finding has it.
@@ -54,23 +55,34 @@ class Evaluation:
         return found[0]
 
     def save(self, folder: Path) -> None:
-        """Write `evaluation.json` and `tables/<name>.csv` into `folder`; each file whole or not at all.
+        """Write the JSON file and `tables/<name>.csv` into `folder`; each file whole or not at all.
 
         Raises:
             OutputError: the folder cannot be written.
         """
         for name, columns in self.tables.items():
             write_table(folder / "tables" / f"{name}.csv", {key: np.asarray(value) for key, value in columns.items()})
-        write_json(folder / "evaluation.json", self.to_dict())
+        write_json(folder / self.file_name, self.to_dict())
 
     def to_dict(self) -> dict[str, Any]:
-        """What `evaluation.json` holds: schema, facts and records; the tables lie beside it."""
+        """What the JSON file holds: schema, facts, records and the names of the tables, which lie beside it."""
         return {
             "schema": SCHEMA,
             "facts": dict(self.facts),
             "records": [record.to_dict() for record in self.records],
             "tables": sorted(self.tables),
         }
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Evaluation(Judgement):
+    """The judgement of one table, saved as `evaluation.json`.
+
+    In every table `label` names the class or finding. `facts` tells classes, positive, films, patients, unscored films
+    with reasons, the threshold with its policy and table hash, the judged table's SHA-256 and all warnings.
+    """
+
+    file_name: ClassVar[str] = "evaluation.json"
 
 
 def stack(parts: list[tuple[str, Mapping[str, np.ndarray[Any, Any]]]]) -> dict[str, np.ndarray[Any, Any]]:

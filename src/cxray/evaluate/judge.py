@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from cxray.evaluate import benefit, corp, curves, rates, reliability, spline
-from cxray.evaluate.intervals import percentile, proportion
+from cxray.evaluate.intervals import proportion
 from cxray.evaluate.operating import OperatingPoint
 from cxray.evaluate.ranking import auroc_interval
-from cxray.evaluate.record import LEVEL, Context, Estimate, Flags, Floats, Record, estimate, withhold
-from cxray.evaluate.resample import DRAWS, PatientBootstrap
+from cxray.evaluate.record import LEVEL, Context, Estimate, Flags, Record, withhold
+from cxray.evaluate.resample import DRAWS, PatientBootstrap, resampled
 from cxray.evaluate.screening import Task
 from cxray.evaluate.uncertainty import area_under_risk_coverage, certificate, confidence, referral, risk_coverage
 
@@ -129,12 +129,12 @@ def _discrimination(bench: _Bench) -> Iterator[Record]:
         return
     bootstrap = bench.bootstrap()
     given = (task.scores, task.is_positive)
-    found = _resampled(curves.average_precision(*given), bootstrap.rankings(*given)[1], level)
+    found = resampled(curves.average_precision(*given), bootstrap.rankings(*given)[1], level)
     yield bench.record(
         "average_precision", found.noting(f"Chance level is the prevalence, {task.is_positive.mean():.3f}.")
     )
     areas = curves.standardised_area(bootstrap.partial_areas(*given, _LEAST_SPECIFICITY), _LEAST_SPECIFICITY)
-    found = _resampled(curves.partial_auroc(*given, _LEAST_SPECIFICITY), areas, level)
+    found = resampled(curves.partial_auroc(*given, _LEAST_SPECIFICITY), areas, level)
     yield bench.record("partial_auroc", found.noting("Specificity 0.9 to 1, McClish standardised: chance is 0.5."))
 
 
@@ -210,13 +210,6 @@ def _sureness(bench: _Bench, point: OperatingPoint) -> Iterator[Record]:
 
 def _threshold_probability(point: OperatingPoint) -> float | None:
     return point.threshold if point.threshold is not None and 0 < point.threshold < 1 else None
-
-
-def _resampled(value: float, draws: Floats, level: float) -> Estimate:
-    if np.isnan(draws).mean() > 0.5:
-        return Estimate(value, method="patient bootstrap").noting("Too few patients of one class for an interval.")
-    low, high = percentile(draws, level)
-    return estimate(value, min(low, value), max(high, value), f"patient bootstrap, percentile, {len(draws)} draws")
 
 
 def _curves(task: Task, settings: Settings) -> dict[str, Columns]:

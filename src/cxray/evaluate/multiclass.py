@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from cxray.evaluate import clusters
-from cxray.evaluate.intervals import logit_scale, proportion
+from cxray.evaluate.intervals import logit_scale, proportion, two_sided_p
 from cxray.evaluate.judge import Settings
 from cxray.evaluate.operating import OperatingPoint
-from cxray.evaluate.ranking import auroc_influence, hand_till
+from cxray.evaluate.paired import benjamini_hochberg, holm
+from cxray.evaluate.ranking import auroc_influence, auroc_interval, hand_till
 from cxray.evaluate.rates import IMPROPER
 from cxray.evaluate.record import Codes, Context, Estimate, Record, estimate, withhold
 from cxray.evaluate.screening import Task
@@ -50,6 +51,33 @@ def exhibits(table: Predictions) -> dict[str, dict[str, np.ndarray[Any, Any]]]:
             ),
         }
     }
+
+
+def findings(questions: list[Task], settings: Settings) -> dict[str, np.ndarray[Any, Any]]:
+    """Every question side by side: AUROC with limits, the p value against chance, adjusted by Holm and by Benjamini and
+    Hochberg. Questions without films of both kinds are left out.
+    """
+    judged = [task for task in questions if task.is_positive.any() and not task.is_positive.all()]
+    found = [auroc_interval(task.scores, task.is_positive, task.patient, settings.level) for task in judged]
+    p_values = [_against_chance(task) for task in judged]
+    return {
+        "label": np.array([task.label for task in judged], dtype=object),
+        "films": np.array([len(task.scores) for task in judged], dtype=np.int64),
+        "positive": np.array([task.is_positive.sum() for task in judged], dtype=np.int64),
+        "auroc": np.array([one.value for one in found], dtype=np.float64),
+        "low": np.array([one.low for one in found], dtype=np.float64),
+        "high": np.array([one.high for one in found], dtype=np.float64),
+        "p": np.array(p_values),
+        "p_holm": np.array(holm(p_values)),
+        "p_false_discovery": np.array(benjamini_hochberg(p_values)),
+    }
+
+
+def _against_chance(task: Task) -> float:
+    """The two-sided p value of an AUROC of 0.5; 1 when the films show no variance to judge by."""
+    value, influence = auroc_influence(task.scores, task.is_positive)
+    error = float(np.sqrt(clusters.sandwich(influence[:, None], task.patient)[0, 0]))
+    return two_sided_p((value - 0.5) / error) if error > 0 else 1.0
 
 
 def _macro_auroc(table: Predictions, questions: list[Task], patient: Codes, level: float) -> Estimate:

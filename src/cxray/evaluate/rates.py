@@ -15,9 +15,9 @@ from collections.abc import Callable
 import numpy as np
 
 from cxray.evaluate import clusters
-from cxray.evaluate.intervals import log_scale, mean_of_rates, percentile, proportion
+from cxray.evaluate.intervals import log_scale, mean_of_rates, proportion
 from cxray.evaluate.record import LEVEL, Codes, Estimate, Flags, Floats, estimate, withhold
-from cxray.evaluate.resample import PatientBootstrap
+from cxray.evaluate.resample import PatientBootstrap, resampled
 
 IMPROPER = "Improper measure: it can prefer a worse model or threshold, so it is never a headline."
 # Half a film is added to every cell when one is empty, so that a ratio stays finite (Simel 1991).
@@ -188,8 +188,7 @@ def _resampled(
     value = float(measure(cells.sum(axis=0)[None])[0])
     if math.isnan(value):
         return withhold(reason)
-    low, high = percentile(measure(bootstrap.sums(cells)), level)
-    return estimate(value, min(low, value), max(high, value), "patient bootstrap, percentile").noting(IMPROPER)
+    return resampled(value, measure(bootstrap.sums(cells)), level).noting(IMPROPER)
 
 
 def _f1(cells: Floats) -> Floats:

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cxray.evaluate.record import Codes, Flags, Floats
+from cxray.evaluate.intervals import percentile
+from cxray.evaluate.record import Codes, Estimate, Flags, Floats, estimate
 
 DRAWS = 2000
 # Draws are worked on in blocks of about this many film weights: large enough to amortise a numpy call, small
@@ -55,10 +56,7 @@ class PatientBootstrap:
 
     def sums(self, values: Floats) -> Floats:
         """Weighted sums of `values` (films, columns) in every draw: (draws, columns)."""
-        patients = int(self.patient.max()) + 1
-        by_patient = np.column_stack(
-            [np.bincount(self.patient, weights=column, minlength=patients) for column in values.T]
-        )
+        by_patient = self._by_patient(values)
         return np.concatenate([block.astype(np.float64) @ by_patient for block in self.blocks()])
 
     def rankings(self, scores: Floats, is_positive: Flags) -> tuple[Floats, Floats]:
@@ -67,16 +65,45 @@ class PatientBootstrap:
         parts = [ranks.measure(block) for block in self.blocks()]
         return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
 
+    def rankings_and_sums(self, scores: Floats, is_positive: Flags, values: Floats) -> tuple[Floats, Floats, Floats]:
+        """AUROC, average precision and the weighted sums of `values` (films, columns), from one run over the draws."""
+        ranks = _Ranks.of(scores, is_positive, self.patient)
+        by_patient = self._by_patient(values)
+        parts = [(*ranks.measure(block), block.astype(np.float64) @ by_patient) for block in self.blocks()]
+        areas, precisions, sums = (np.concatenate([part[place] for part in parts]) for place in range(3))
+        return areas, precisions, sums
+
     def partial_areas(self, scores: Floats, is_positive: Flags, least_specificity: float) -> Floats:
         """Partial AUROC where specificity is at least `least_specificity`, not standardised, in every draw."""
         ranks = _Ranks.of(scores, is_positive, self.patient)
         return np.concatenate([ranks.partial_area(block, 1 - least_specificity) for block in self.blocks()])
+
+    def _by_patient(self, values: Floats) -> Floats:
+        patients = int(self.patient.max()) + 1
+        sums = [np.bincount(self.patient, weights=column, minlength=patients) for column in values.T]
+        return np.column_stack(sums).astype(np.float64)
 
     def _strata(self, patients: int) -> list[Codes]:
         """Patients who have films of the same set of classes."""
         classes = np.zeros(patients, dtype=np.int64)
         np.bitwise_or.at(classes, self.patient, np.left_shift(1, self.group))
         return [np.flatnonzero(classes == kind).astype(np.int64) for kind in np.unique(classes) if kind]
+
+
+def resampled(value: float, draws: Floats, level: float, *, what: str = "patient bootstrap") -> Estimate:
+    """`value` with percentile limits from `draws`; NaN draws (an empty class) are left out.
+
+    When draws are missing or all alike there is no interval, and the estimate says so: a bootstrap cannot look beyond
+    the films it has, so it would print a false certainty at a perfect value.
+    """
+    method = f"{what}, percentile, {len(draws)} draws"
+    known = draws[~np.isnan(draws)]
+    if known.size < len(draws) / 2:
+        return Estimate(value, method=what).noting("Too few patients of one class for an interval.")
+    if known.min() == known.max():
+        return Estimate(value, method=what).noting("Every draw gives the same value, so there is no interval.")
+    low, high = percentile(known, level)
+    return estimate(value, min(low, value), max(high, value), method)
 
 
 def bootstrap_difference(

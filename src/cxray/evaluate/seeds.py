@@ -10,8 +10,8 @@ import math
 
 import numpy as np
 
-from cxray.evaluate.intervals import percentile
 from cxray.evaluate.record import LEVEL, Estimate, Floats, estimate, withhold
+from cxray.evaluate.resample import resampled
 
 _DRAWS = 2000
 
@@ -35,8 +35,7 @@ def chance_better(first: Floats, second: Floats, *, level: float = LEVEL, seed: 
     rng = np.random.default_rng(seed)
     draws = np.array([_wins(rng.choice(first, first.size), rng.choice(second, second.size)) for _ in range(_DRAWS)])
     value = _wins(first, second)
-    low, high = percentile(draws, level)
-    return estimate(value, min(low, value), max(high, value), "bootstrap over seeds")
+    return resampled(value, draws, level, what="bootstrap over seeds")
 
 
 def corrected_t(differences: Floats, test_share: float) -> tuple[float, float]:

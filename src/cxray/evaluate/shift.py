@@ -13,10 +13,10 @@ import numpy as np
 
 from cxray.evaluate import clusters
 from cxray.evaluate.calibration import fit_logistic, fit_platt, logit
-from cxray.evaluate.intervals import difference_of_rates, percentile, proportion
+from cxray.evaluate.intervals import difference_of_rates, proportion
 from cxray.evaluate.ranking import auroc, auroc_interval
-from cxray.evaluate.record import LEVEL, Codes, Estimate, Flags, Floats, estimate, withhold
-from cxray.evaluate.resample import PatientBootstrap
+from cxray.evaluate.record import LEVEL, Codes, Estimate, Flags, Floats, withhold
+from cxray.evaluate.resample import PatientBootstrap, resampled
 from cxray.evaluate.screening import Task
 
 _LOCAL_PATIENTS = (10, 20, 50, 100, 200, 400)
@@ -79,8 +79,7 @@ def prevalence_interval(
         for weights in block:
             mass = np.bincount(place, weights=weights[patient], minlength=_BINS).astype(np.float64)
             draws.append(prevalence_by_em(middle, trained_at, weights=mass, tolerance=1e-6))
-    low, high = percentile(np.array(draws), level)
-    found = estimate(value, min(low, value), max(high, value), "Saerens' EM, patient bootstrap")
+    found = resampled(value, np.array(draws), level, what="Saerens' EM, patient bootstrap")
     return found.noting("Assumes calibrated scores, and classes that look the same at both places.")
 
 

@@ -78,7 +78,10 @@ def evaluate(
     facts = _facts(predictions, judged, questions, points, settings)
     facts |= {"positive_reason": _positive_reason(facts["positive"], positive, judged.table)}
     facts |= {"source": source, "warnings": [*judged.warnings, *doubts]}
-    return Evaluation(tuple(records), _tables(judged, parts), facts)
+    tables = _tables(judged, parts)
+    if len(questions) > 1:
+        tables["findings"] = multiclass.findings(questions, settings)
+    return Evaluation(tuple(records), tables, facts)
 
 
 def _settings(level: float, prevalence: Sequence[float], seed: int) -> Settings:
