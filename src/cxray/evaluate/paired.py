@@ -39,8 +39,9 @@ def mcnemar_exact(only_first: int, only_second: int, *, mid: bool = False) -> fl
     tail = 2 * float(bdtr(fewer, discordant, 0.5))
     if not mid:
         return min(1.0, tail)
-    chance = math.exp(gammaln(discordant + 1) - gammaln(fewer + 1) - gammaln(discordant - fewer + 1))
-    return min(1.0, tail - chance * 0.5**discordant)
+    # On the log scale, because the binomial coefficient of a thousand pairs overflows.
+    ways = gammaln(discordant + 1) - gammaln(fewer + 1) - gammaln(discordant - fewer + 1)
+    return min(1.0, tail - math.exp(ways - discordant * math.log(2)))
 
 
 def newcombe(both: int, only_first: int, only_second: int, neither: int, level: float = LEVEL) -> tuple[float, float]:

@@ -115,10 +115,8 @@ def binned_error(scores: Floats, is_positive: Flags, bins: int = 10, *, equal_ma
     """
     films = len(scores)
     if equal_mass:
-        order = np.argsort(scores, kind="stable")
-        place = np.empty(films, dtype=np.int64)
-        for number, members in enumerate(np.array_split(order, bins)):
-            place[members] = number
+        edges = np.quantile(scores, np.linspace(0, 1, bins + 1))
+        place = np.clip(np.searchsorted(edges, scores, side="right") - 1, 0, bins - 1)
     else:
         # Bins are open below and closed above, the first closed at both ends.
         place = np.clip(np.ceil(scores * bins).astype(np.int64) - 1, 0, bins - 1)
