@@ -1,0 +1,163 @@
+"""The judge's smaller tables as rows of text for the expert level: which columns are shown, and how each is printed.
+
+A table that is absent is skipped, so newer judges and older ones share one page.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from markupsafe import Markup
+
+from cxray.report import numbers
+from cxray.report.questions import Columns, Question
+from cxray.report.text import printable
+
+MOST_ROWS = 60
+
+
+@dataclasses.dataclass(frozen=True)
+class Heading:
+    """A column of a card: `text`, and whether it holds numbers (set right)."""
+
+    text: str
+    is_number: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Card:
+    """A finished small table: `rows` hold markup, one entry a heading; `table` names the full table beside the page."""
+
+    table: str
+    title: str
+    reading: str
+    headings: tuple[Heading, ...]
+    rows: tuple[tuple[Markup, ...], ...]
+    left_out: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class _Column:
+    """`name` of the column; with `limits`, the columns that hold its interval; `form` prints one number."""
+
+    name: str
+    heading: str
+    form: Callable[[float], str] | None = None
+    limits: tuple[str, str] | None = None
+
+
+def _shares(*columns: tuple[str, str]) -> tuple[_Column, ...]:
+    return tuple(_Column(name, heading, numbers.percent) for name, heading in columns)
+
+
+_CARDS: dict[str, tuple[str, str, tuple[_Column, ...]]] = {
+    "operating_points": (
+        "What other thresholds would give",
+        "Described on these films, never chosen on them. Each row fixes one rate and shows what is left of the other.",
+        (
+            _Column("fixed", "Fixed"),
+            _Column("at_least", "At least", numbers.share),
+            _Column("threshold", "Threshold", numbers.plain),
+            _Column("other_rate", "The other rate", numbers.percent, ("low", "high")),
+        ),
+    ),
+    "predictive_values": (
+        "Predictive values where the finding is rarer or more common",
+        "If sensitivity and specificity stay what they are here. Wards and screening see far fewer ill people than "
+        "most test sets hold.",
+        (
+            _Column("prevalence", "Prevalence", numbers.share),
+            _Column("ppv", "PPV", numbers.percent, ("ppv_low", "ppv_high")),
+            _Column("npv", "NPV", numbers.percent, ("npv_low", "npv_high")),
+        ),
+    ),
+    "transport": (
+        "From validation to these films",
+        "The same measure at the same threshold on both tables. A difference whose interval leaves out zero means that "
+        "the threshold, or the model, does not carry over.",
+        (
+            _Column("measure", "Measure"),
+            _Column("validation_value", "Validation", numbers.fraction, ("validation_low", "validation_high")),
+            _Column("judged_value", "These films", numbers.fraction, ("judged_low", "judged_high")),
+            _Column("difference_value", "Difference", numbers.signed, ("difference_low", "difference_high")),
+        ),
+    ),
+    "referral": (
+        "When the least certain films go to a reader",
+        "The films nearest the threshold are referred; the rates are those of the films that the model still answers.",
+        (
+            _Column("referred", "Referred", numbers.share),
+            *_shares(("sensitivity", "Sensitivity of the rest"), ("specificity", "Specificity of the rest")),
+            _Column("missed", "Missed", numbers.count),
+            _Column("false_alarms", "False alarms", numbers.count),
+        ),
+    ),
+    "conformal": (
+        "Answers that may be more than one class",
+        "Limits come from validation patients. Coverage is how often the set of answers holds the truth; an empty set "
+        "or several classes is the model saying that it cannot tell.",
+        (
+            _Column("class", "Class"),
+            _Column("coverage", "Coverage", numbers.percent, ("low", "high")),
+            *_shares(("one_class", "One answer"), ("several_classes", "Several"), ("empty_set", "None")),
+        ),
+    ),
+    "slices": (
+        "For whom it works",
+        "The same measure inside each group and its difference to all other films. “Too few to say” is an answer.",
+        (
+            _Column("slice", "Group"),
+            _Column("measure", "Measure"),
+            _Column("films", "Films", numbers.count),
+            _Column("patients", "Patients", numbers.count),
+            _Column("value", "Value", numbers.fraction, ("low", "high")),
+            _Column("difference", "Difference to the rest", numbers.signed, ("difference_low", "difference_high")),
+            _Column("p_holm", "P (Holm)", numbers.fraction),
+            _Column("withheld", "Why not"),
+        ),
+    ),
+}
+
+
+def cards(question: Question, names: Sequence[str] = tuple(_CARDS)) -> list[Card]:
+    """Every known small table of `question`, or those of `names`, in order."""
+    found = ((name, question.table(name)) for name in names)
+    return [_card(name, table) for name, table in found if table is not None and _fits(name, table)]
+
+
+def _fits(name: str, table: Columns) -> bool:
+    wanted = [part for column in _CARDS[name][2] for part in (column.name, *(column.limits or ()))]
+    return all(part in table for part in wanted)
+
+
+def _card(name: str, table: Columns) -> Card:
+    title, reading, columns = _CARDS[name]
+    length = len(table[columns[0].name])
+    rows = tuple(tuple(_cell(name, table, column, row) for column in columns) for row in range(min(length, MOST_ROWS)))
+    headings = tuple(Heading(column.heading, column.form is not None) for column in columns)
+    return Card(name, title, reading, headings, rows, max(0, length - MOST_ROWS))
+
+
+def _cell(table_name: str, table: Columns, column: _Column, row: int) -> Markup:
+    if column.form is None:
+        return Markup("<bdi>{}</bdi>").format(printable(str(table[column.name][row])).replace("_", " "))
+    value = _number(table_name, table[column.name], column.name, row, column.form)
+    if column.limits is None or not _is_known(table[column.limits[0]][row]):
+        return value
+    low, high = (_number(table_name, table[limit], limit, row, column.form) for limit in column.limits)
+    return Markup("{} <small>({} to {})</small>").format(value, low, high)
+
+
+def _number(table: str, values: npt.NDArray[Any], column: str, row: int, form: Callable[[float], str]) -> Markup:
+    if not _is_known(values[row]):
+        return Markup("–")
+    value = float(values[row])
+    return numbers.data(value, form(value), table=table, column=column, row=str(row))
+
+
+def _is_known(value: Any) -> bool:
+    return value is not None and not np.isnan(float(value))
