@@ -118,18 +118,18 @@ def _from_colour(image: Image.Image, facts: list[str]) -> npt.NDArray[np.float32
     facts.append(f"colour model {image.mode} turned into grey")
     if image.mode in ("P", "PA", "LA", "RGBA", "La", "RGBa"):
         rgba = np.asarray(image.convert("RGBA"), dtype=np.float32) / 255
+        _note_hue(rgba[..., :3], facts)
         return np.asarray((rgba[..., :3] @ _LUMA) * rgba[..., 3], dtype=np.float32)
     rgb = np.asarray(image.convert("RGB"), dtype=np.float32) / 255
-    if _has_hue(rgb):
-        facts.append("real colour was lost in it")
+    _note_hue(rgb, facts)
     return np.asarray(rgb @ _LUMA, dtype=np.float32)
 
 
-def _has_hue(rgb: npt.NDArray[np.float32]) -> bool:
+def _note_hue(rgb: npt.NDArray[Any], facts: list[str]) -> None:
     # Most "colour" films are grey stored three times; JPEG chroma may differ by a few levels without being colour.
-    every_fourth = rgb[::4, ::4]
-    spread = every_fourth.max(axis=2) - every_fourth.min(axis=2)
-    return bool((spread > 0.1).mean() > 0.01)
+    red, green, blue = np.moveaxis(rgb[::4, ::4], 2, 0)
+    if ((np.abs(red - green) > 0.1) | (np.abs(green - blue) > 0.1)).mean() > 0.01:
+        facts.append("real colour was lost in it")
 
 
 def _from_float(values: npt.NDArray[Any], facts: list[str]) -> npt.NDArray[np.float32]:
