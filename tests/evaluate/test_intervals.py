@@ -57,11 +57,11 @@ def test_unknown_patients_stay_apart():
     assert clusters.count(clusters.codes(None, 3)) == 3
 
 
-def test_difference_of_rates_is_newcombes_method_ten():
+def test_independent_difference_is_newcombes_method_ten():
     # 56/70 against 48/80: Newcombe 1998, Statistics in Medicine 17:873, table II, case (a), method 10.
     first = intervals.proportion(np.arange(70) < 56, np.arange(70))
     second = intervals.proportion(np.arange(80) < 48, np.arange(80))
-    found = intervals.difference_of_rates(first, second)
+    found = intervals.independent_difference(first, second)
     assert (found.value, found.low, found.high) == pytest.approx((0.2, 0.0524, 0.3339), abs=5e-5)
 
 

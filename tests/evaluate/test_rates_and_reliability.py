@@ -20,8 +20,9 @@ def test_point_values_equal_scikit_learn(films):
     scores, truth, patient = films
     calls = scores >= 0.4
     draws = PatientBootstrap(patient, np.zeros_like(patient), draws=200)
-    assert rates.f1(calls, truth, draws).value == pytest.approx(f1_score(truth, calls))
-    assert rates.mcc(calls, truth, draws).value == pytest.approx(matthews_corrcoef(truth, calls))
+    f1, mcc = rates.f1_and_mcc(calls, truth, draws)
+    assert (f1.value, mcc.value) == pytest.approx((f1_score(truth, calls), matthews_corrcoef(truth, calls)))
+    assert f1.low < f1.value < f1.high
     assert reliability.brier(scores, truth, patient).value == pytest.approx(brier_score_loss(truth, scores))
     assert reliability.log_loss(scores, truth, patient).value == pytest.approx(log_loss(truth, scores))
 
@@ -67,7 +68,11 @@ def test_absent_calls_and_classes_are_withheld():
     assert "No ill film" in rates.sensitivity(nobody, nobody, patient).withheld
     assert "No healthy film" in rates.specificity(nobody, ~nobody, patient).withheld
     assert rates.likelihood_ratios(nobody, nobody, patient)[0].withheld
-    assert rates.mcc(nobody, truth, PatientBootstrap(patient, np.zeros(10, dtype=np.int64), 20)).withheld
+    draws = PatientBootstrap(patient, np.zeros(10, dtype=np.int64), 20)
+    f1, mcc = rates.f1_and_mcc(nobody, truth, draws)
+    assert (f1.value, f1.low) == (0.0, None)
+    assert "both calls" in mcc.withheld
+    assert "F1 needs" in rates.f1_and_mcc(nobody, nobody, draws)[0].withheld
 
 
 def test_recalibration_undoes_a_known_distortion(films):

@@ -239,6 +239,15 @@ def test_options_that_cannot_be_meant(option, message, make_table):
         evaluate(make_table(), **option)
 
 
+def test_one_class_of_several_can_be_named_and_gets_a_threshold(make_table):
+    validation = make_table(classes=4, seed=1, split="validation")
+    found = evaluate(make_table(classes=4), positive="OTHER", validation=validation)
+    assert found.facts["threshold"]["policy"] == "target_sensitivity:0.95"
+    assert {record.label for record in found.records if record.name == "auroc"} == {"OTHER"}
+    alone = evaluate(make_table(classes=4)).record("auroc", "OTHER")
+    assert found.record("auroc").value == alone.value
+
+
 def test_more_than_two_classes_are_judged_one_against_the_rest(make_table):
     found = evaluate(make_table(classes=4))
     assert {record.label for record in found.records if record.name == "auroc"} == set(make_table(classes=4).classes)
@@ -285,6 +294,28 @@ def test_a_model_of_one_class_is_judged(make_table):
     table = make_table()
     one = dataclasses.replace(table, classes=("PNEUMONIA",), scores=table.scores[:, 1:])
     assert evaluate(one).record("auroc").value == pytest.approx(evaluate(table).record("auroc").value)
+
+
+def test_films_outside_the_gate_are_told(make_table, text):
+    found = evaluate(make_table(gate=text(["outside"] * 3 + ["inside"] * 197)), threshold=0.5)
+    assert "calls 3 judged films 'outside'" in " ".join(found.facts["warnings"])
+
+
+def test_four_classes_with_validation_get_conformal_sets(make_table):
+    found = evaluate(make_table(400, classes=4), validation=make_table(400, classes=4, seed=1, split="validation"))
+    assert len(found.tables["conformal"]["class"]) == 4
+    assert "transport" not in found.tables
+    for record in found.records:
+        if record.name == "conformal_coverage":
+            assert record.value == pytest.approx(0.9, abs=0.12)
+
+
+def test_transport_table_compares_both_tables(make_table):
+    found = evaluate(make_table(), validation=make_table(seed=1, split="validation"))
+    columns = found.tables["transport"]
+    row = list(columns["measure"]).index("sensitivity")
+    assert columns["judged_value"][row] == pytest.approx(found.record("sensitivity").value)
+    assert columns["validation_value"][row] == pytest.approx(found.facts["threshold"]["sensitivity"])
 
 
 @pytest.mark.parametrize("films", [1, 2, 3, 5])

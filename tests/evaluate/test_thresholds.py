@@ -88,8 +88,9 @@ def test_scores_saturated_in_float32_still_give_a_threshold_that_separates():
 
 def test_choosing_on_test_films_is_an_error_for_every_policy(films):
     for policy in ("youden", "target_sensitivity:0.95", "guaranteed_sensitivity:0.9"):
-        with pytest.raises(SealedTestError, match="split is 'test'"):
-            choose(policy, *films, "test", SHA)
+        for split in ("test", "test+validation"):
+            with pytest.raises(SealedTestError, match=rf"split is '{split}'".replace("+", r"\+")):
+                choose(policy, *films, split, SHA)
 
 
 @pytest.mark.parametrize(("positives", "misses"), [(59, 0), (92, 0), (93, 1), (124, 2), (153, 3)])

@@ -104,8 +104,8 @@ def mean_of_rates(first: Estimate, second: Estimate, correlation: float) -> tupl
     return middle - _joint(low_arms, correlation) / 2, middle + _joint(high_arms, correlation) / 2
 
 
-def difference_of_rates(first: Estimate, second: Estimate) -> Estimate:
-    """First minus second for two independent values in 0–1, limits recovered from their own.
+def independent_difference(first: Estimate, second: Estimate) -> Estimate:
+    """First minus second for two independent values, limits recovered from their own.
 
     For two Wilson intervals this is Newcombe's method 10 for independent proportions (Newcombe 1998, Statistics in
     Medicine 17:873). Withheld when either value or interval is.

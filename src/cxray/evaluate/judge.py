@@ -154,11 +154,11 @@ def _decisions(bench: _Bench, calls: Flags) -> Iterator[Record]:
     up, down = rates.likelihood_ratios(calls, ill, task.patient, level)
     yield bench.record("likelihood_ratio_positive", up)
     yield bench.record("likelihood_ratio_negative", down)
-    yield bench.record("f1", rates.f1(calls, ill, bench.bootstrap(), level))
-    yield bench.record("mcc", rates.mcc(calls, ill, bench.bootstrap(), level))
+    for name, found in zip(("f1", "mcc"), rates.f1_and_mcc(calls, ill, bench.bootstrap(), level), strict=True):
+        yield bench.record(name, found)
     for prevalence in bench.settings.prevalence:
-        found = rates.at_prevalence(calls, ill, task.patient, prevalence, level)
-        for name, value in zip(("ppv", "npv"), found, strict=True):
+        values = rates.at_prevalence(calls, ill, task.patient, prevalence, level)
+        for name, value in zip(("ppv", "npv"), values, strict=True):
             yield bench.record(f"{name}_at_prevalence_{prevalence:g}", value)
 
 

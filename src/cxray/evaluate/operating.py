@@ -56,8 +56,8 @@ def operating_points(
     if threshold is not None and not 0 <= threshold <= 1:
         raise UsageError(f"A threshold must lie between 0 and 1, got {threshold:g}.")
     warnings: list[str] = []
-    exclusive = not judged.table.is_multi_label
-    if exclusive and len(judged.table.classes) > 2:
+    if not judged.table.is_multi_label and len(questions) > 1:
+        # One threshold a class could call a film two exclusive classes, or none.
         return _most_probable(questions, judged.table, warnings), warnings
     if validation is not None:
         return _from_validation(questions, judged, validation, policy, warnings), warnings

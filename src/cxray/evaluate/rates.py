@@ -10,7 +10,6 @@ al. 2025).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 
@@ -107,16 +106,21 @@ def at_prevalence(
     return _after(odds, positive, note), _after(1 / odds, _inverse(negative), note)
 
 
-def f1(calls: Flags, is_positive: Flags, bootstrap: PatientBootstrap, level: float = LEVEL) -> Estimate:
-    """The harmonic mean of sensitivity and PPV."""
+def f1_and_mcc(
+    calls: Flags, is_positive: Flags, bootstrap: PatientBootstrap, level: float = LEVEL
+) -> tuple[Estimate, Estimate]:
+    """F1 (harmonic mean of sensitivity and PPV) and MCC (Matthews' correlation, -1 to 1), from the same draws."""
     cells = _cells(calls, is_positive)
-    return _resampled(_f1, cells, bootstrap, level, "F1 needs a film that is ill or called.")
-
-
-def mcc(calls: Flags, is_positive: Flags, bootstrap: PatientBootstrap, level: float = LEVEL) -> Estimate:
-    """Matthews' correlation between calls and truth, -1 to 1."""
-    cells = _cells(calls, is_positive)
-    return _resampled(_mcc, cells, bootstrap, level, "MCC needs both classes and both calls.")
+    draws = bootstrap.sums(cells)
+    whole = cells.sum(axis=0)[None]
+    reasons = "F1 needs a film that is ill or called.", "MCC needs both classes and both calls."
+    first, second = (
+        withhold(reason)
+        if math.isnan(float(measure(whole)[0]))
+        else resampled(float(measure(whole)[0]), measure(draws), level).noting(IMPROPER)
+        for measure, reason in zip((_f1, _mcc), reasons, strict=True)
+    )
+    return first, second
 
 
 def confusion(calls: Flags, is_positive: Flags) -> tuple[int, int, int, int]:
@@ -180,15 +184,6 @@ def _after(odds: float, ratio: Estimate, note: str) -> Estimate:
 def _inverse(ratio: Estimate) -> Estimate:
     value, low, high = (1 / (limit or math.inf) for limit in (ratio.value, ratio.high, ratio.low))
     return Estimate(value, low, high, ratio.method, assumptions=ratio.assumptions)
-
-
-def _resampled(
-    measure: Callable[[Floats], Floats], cells: Floats, bootstrap: PatientBootstrap, level: float, reason: str
-) -> Estimate:
-    value = float(measure(cells.sum(axis=0)[None])[0])
-    if math.isnan(value):
-        return withhold(reason)
-    return resampled(value, measure(bootstrap.sums(cells)), level).noting(IMPROPER)
 
 
 def _f1(cells: Floats) -> Floats:

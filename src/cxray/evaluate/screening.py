@@ -102,10 +102,13 @@ def screen(predictions: Predictions) -> Screened:
 
 
 def tasks(table: Predictions, positive: str = "") -> list[Task]:
-    """The questions that a screened table answers: one for two classes, one a class or finding for more.
+    """The questions that a screened table answers.
+
+    With `positive` it is one: that class (or finding) against the rest. Otherwise one for two classes, the second being
+    positive, and one a class or finding for more.
 
     Raises:
-        UsageError: `positive` is not a class of the table, or is given where every class has its own question.
+        UsageError: `positive` is not a class of the table.
     """
     classes = table.classes
     if positive and positive not in classes:
@@ -115,8 +118,10 @@ def tasks(table: Predictions, positive: str = "") -> list[Task]:
     patient = clusters.codes(table.patient, len(table))
     has_patients = bool((table.patient != "").any())
     findings = table.findings
-    if findings is None and len(classes) <= 2:
-        chosen = [classes.index(positive) if positive else len(classes) - 1]
+    if positive:
+        chosen = [classes.index(positive)]
+    elif findings is None and len(classes) <= 2:
+        chosen = [len(classes) - 1]
     else:
         chosen = list(range(len(classes)))
     questions = []
@@ -227,6 +232,9 @@ def _doubts(table: Predictions) -> list[str]:
         doubts.append(f"The table mixes splits ({parts}); results on training films do not hold for new films.")
     elif "train" in splits:
         doubts.append("All films are training films; the results do not hold for new films.")
+    for answer, films in _counts(table.gate).items():
+        if answer not in ("", "inside"):
+            doubts.append(f"The input gate calls {films} judged films {answer!r}; slice by 'gate' to see them apart.")
     if not table.is_multi_label and len(table.classes) > 1:
         astray = np.abs(table.scores.sum(axis=1) - 1) > 1e-3
         if astray.any():

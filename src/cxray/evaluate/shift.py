@@ -7,13 +7,14 @@ permutation null over patients). Nothing found here may be fed back into the mod
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
 
-from cxray.evaluate import clusters
+from cxray.evaluate import clusters, rates, reliability
 from cxray.evaluate.calibration import fit_logistic, fit_platt, logit
-from cxray.evaluate.intervals import difference_of_rates, proportion
+from cxray.evaluate.intervals import independent_difference
 from cxray.evaluate.ranking import auroc, auroc_interval
 from cxray.evaluate.record import LEVEL, Codes, Estimate, Flags, Floats, withhold
 from cxray.evaluate.resample import PatientBootstrap, resampled
@@ -21,6 +22,7 @@ from cxray.evaluate.screening import Task
 
 _LOCAL_PATIENTS = (10, 20, 50, 100, 200, 400)
 _REPEATS = 50
+_MOST_PATIENTS = 5000
 _FOLDS = 5
 _RIDGE = 1e-2
 _BINS = 1000
@@ -86,24 +88,33 @@ def prevalence_interval(
 def transport(
     validation: Task, judged: Task, threshold: float, level: float = LEVEL
 ) -> dict[str, np.ndarray[Any, Any]]:
-    """One threshold on both tables: `measure`, values with limits on validation and judged films, difference."""
-    rows = []
-    for name, wanted in (("sensitivity", True), ("specificity", False)):
-        found = []
-        for task in (validation, judged):
-            films = task.is_positive == wanted
-            right = (task.scores[films] >= threshold) == wanted
-            found.append(proportion(right, task.patient[films], level))
-        difference = difference_of_rates(found[1], found[0])
-        rows.append((name, *found, difference))
-    areas = [auroc_interval(task.scores, task.is_positive, task.patient, level) for task in (validation, judged)]
-    rows.append(("auroc", *areas, difference_of_rates(areas[1], areas[0])))
-    columns: dict[str, np.ndarray[Any, Any]] = {"measure": np.array([row[0] for row in rows], dtype=object)}
-    for place, prefix in ((1, "validation"), (2, "judged"), (3, "difference")):
+    """What held on the validation films and what holds on the judged ones, at one threshold.
+
+    Columns: `measure` (sensitivity, specificity, AUROC, calibration slope and intercept, Brier score), value and limits
+    on both, and their difference, judged minus validation; NaN where a value is withheld.
+    """
+    before, after = _measures(validation, threshold, level), _measures(judged, threshold, level)
+    rows = [(before[name], after[name], independent_difference(after[name], before[name])) for name in before]
+    columns: dict[str, np.ndarray[Any, Any]] = {"measure": np.array(list(before), dtype=object)}
+    for place, prefix in enumerate(("validation", "judged", "difference")):
         for part in ("value", "low", "high"):
             numbers = [getattr(row[place], part) for row in rows]
             columns[f"{prefix}_{part}"] = np.array([np.nan if n is None else n for n in numbers], dtype=np.float64)
     return columns
+
+
+def _measures(task: Task, threshold: float, level: float) -> dict[str, Estimate]:
+    calls = task.scores >= threshold
+    given = (task.scores, task.is_positive, task.patient, level)
+    slope, _ = reliability.recalibration(*given)
+    return {
+        "sensitivity": rates.sensitivity(calls, *given[1:]),
+        "specificity": rates.specificity(calls, *given[1:]),
+        "auroc": auroc_interval(*given),
+        "calibration_slope": slope,
+        "calibration_intercept": reliability.calibration_intercept(*given),
+        "brier": reliability.brier(*given),
+    }
 
 
 def score_shift(validation: Task, judged: Task, level: float = LEVEL) -> dict[bool, Estimate]:
@@ -126,10 +137,14 @@ def repair_curve(judged: Task, *, seed: int = 0) -> dict[str, Floats]:
 
     Columns: `patients` used (0 = as delivered), the log loss after moving the intercept alone and after Platt scaling,
     and quartiles of the latter over the choices. A counterfactual for planning; it changes nothing in the judgement.
-    At most half of the patients are used.
+    At most half of the patients are used, and of a large table five thousand random patients stand for all.
     """
     rng = np.random.default_rng(seed)
     patients = int(judged.patient.max()) + 1
+    if patients > _MOST_PATIENTS:
+        judged = judged.select(rng.permutation(patients)[judged.patient] < _MOST_PATIENTS)
+        judged = dataclasses.replace(judged, patient=clusters.codes(judged.patient, len(judged.patient)))
+        patients = int(judged.patient.max()) + 1
     logits = logit(judged.scores)
     truth = judged.is_positive.astype(np.float64)
     rows = [(0.0, _loss(logits, truth), _loss(logits, truth), np.nan, np.nan)]

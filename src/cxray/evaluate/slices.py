@@ -17,7 +17,7 @@ import numpy as np
 
 from cxray.errors import UsageError
 from cxray.evaluate import clusters
-from cxray.evaluate.intervals import difference_of_rates, normal_quantile, proportion, two_sided_p
+from cxray.evaluate.intervals import independent_difference, normal_quantile, proportion, two_sided_p
 from cxray.evaluate.paired import holm
 from cxray.evaluate.ranking import auroc_influence, auroc_interval
 from cxray.evaluate.record import Codes, Context, Estimate, Flags, Floats, Record, estimate, withhold
@@ -153,7 +153,7 @@ def _compare(name: str, task: Task, calls: Flags, films: Flags, level: float) ->
     if other.value is None or one.value is None:
         return one, withhold("No other film to compare with."), 1.0
     p = _rate_test(right[wanted], films[wanted], task.patient[wanted])
-    return one, difference_of_rates(one, other), p
+    return one, independent_difference(one, other), p
 
 
 def _area_difference(task: Task, inside: Task, outside: Task, films: Flags, level: float) -> tuple[Estimate, float]:

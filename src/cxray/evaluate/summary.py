@@ -138,15 +138,16 @@ def _worst_cases(
     records = []
     for task, point in zip(questions, points, strict=True):
         ill = judged.unscored.label == task.label
-        lost = {"sensitivity": (task.is_positive, int(ill.sum()))}
-        lost["specificity"] = (~task.is_positive, int(np.count_nonzero(~ill & (judged.unscored.label != ""))))
+        healthy = ~ill & (judged.unscored.label != "")
         right = point.calls == task.is_positive
-        for name, (films, missing) in lost.items():
-            whole = int(films.sum()) + missing
-            if not missing or not films.any():
+        groups = {"sensitivity": (task.is_positive, ill), "specificity": (~task.is_positive, healthy)}
+        for name, (films, lost) in groups.items():
+            whole = int(films.sum()) + int(lost.sum())
+            if not lost.any() or not films.any():
                 continue
             found = Estimate(float(right[films].sum()) / whole, method="films without a result counted as wrong")
-            context = Context(task.label, "", settings.level, whole, 0)
+            owners = {*judged.table.patient[task.rows[films]], *judged.unscored.patient[lost]} - {""}
+            context = Context(task.label, "", settings.level, whole, len(owners))
             records.append(context.record(f"{name}_worst_case", found.noting("A bound, so it has no interval.")))
     return records
 

@@ -140,14 +140,14 @@ def choose(
     is missed.
 
     Raises:
-        SealedTestError: `split` is `test`.
+        SealedTestError: `split` is `test`, alone or joined with others (`test+validation`).
         DataError: a class is missing, a score is not a finite number, or the policy cannot be met on this
             table.
     """
     policy = Policy.parse(policy) if isinstance(policy, str) else policy
-    if split == "test":
+    if "test" in split.split("+"):
         raise SealedTestError(
-            f"A threshold ({policy}) was about to be chosen on a table whose split is 'test'.",
+            f"A threshold ({policy}) was about to be chosen on a table whose split is {split!r}.",
             "Choose it on the validation table; the test table only judges.",
         )
     scores = np.asarray(scores, dtype=np.float64)
