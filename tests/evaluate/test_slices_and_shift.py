@@ -6,8 +6,9 @@ from scipy.special import expit
 
 from cxray.errors import UsageError
 from cxray.evaluate import evaluate, shift
+from cxray.evaluate.clusters import LEAST_PATIENTS
 from cxray.evaluate.screening import screen, tasks
-from cxray.evaluate.slices import LEAST_PATIENTS, hidden_strata, judge_slices, values_of
+from cxray.evaluate.slices import hidden_strata, judge_slices, values_of
 
 
 @pytest.fixture

@@ -318,6 +318,20 @@ def test_transport_table_compares_both_tables(make_table):
     assert columns["validation_value"][row] == pytest.approx(found.facts["threshold"]["sensitivity"])
 
 
+@pytest.mark.parametrize("patients", [1, 2, 9])
+def test_many_films_of_few_patients_never_look_precise(make_table, text, patients):
+    few = evaluate(make_table(patient=text(f"p{row % patients}" for row in range(200))), threshold=0.5)
+    many = evaluate(make_table(patient=text(range(200))), threshold=0.5)
+    for name in ("auroc", "sensitivity", "specificity", "accuracy"):
+        narrow, wide = (one.record(name).high - one.record(name).low for one in (many, few))
+        assert wide > 2 * narrow
+    for name in ("brier", "average_precision", "calibration_slope", "net_benefit", "f1"):
+        record = few.record(name)
+        assert record.value is not None
+        assert record.low is None
+        assert "too few for an interval" in " ".join(record.assumptions)
+
+
 @pytest.mark.parametrize("films", [1, 2, 3, 5])
 def test_hardly_any_films_never_crash(films, make_table):
     found = evaluate(make_table(200).select(np.arange(films)), threshold=0.5, prevalence=(0.2,), slices=("site",))

@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from cxray.evaluate import clusters
-from cxray.evaluate.intervals import normal_quantile, wald
-from cxray.evaluate.record import LEVEL, Codes, Estimate, Flags, Floats, estimate
+from cxray.evaluate.intervals import normal_quantile, sandwich
+from cxray.evaluate.record import LEVEL, Codes, Estimate, Flags, Floats
 
 THRESHOLDS: Floats = np.round(np.arange(0.01, 1.0, 0.01), 2)
 
@@ -22,8 +22,7 @@ def net_benefit(
     """Net benefit of acting on `calls` (bool, films) when a miss weighs (1-p)/p false alarms, per film."""
     gains = per_film_benefit(calls, is_positive, threshold_probability)
     value = float(gains.mean())
-    error = _error(gains, patient)
-    found = estimate(value, *wald(value, error, level), "sandwich over patients")
+    found, _ = sandwich(value, (gains - value) / len(gains), patient, level)
     return found.noting(
         f"A missed ill film weighs as much as {1 / threshold_probability - 1:.3g} false alarms "
         f"(threshold probability {threshold_probability:.3g})."

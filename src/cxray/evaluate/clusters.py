@@ -15,6 +15,9 @@ import numpy.typing as npt
 
 from cxray.evaluate.record import Codes, Floats
 
+# With fewer patients than this, a variance summed over patients cannot be trusted.
+LEAST_PATIENTS = 10
+
 
 def codes(patient: npt.NDArray[Any] | None, rows: int) -> Codes:
     """Dense patient codes, shape (rows,), int64.
@@ -67,10 +70,10 @@ def design_effect(hits: Floats, patient: Codes) -> float:
     `hits` is 0 or 1, shape (films,). With one film a patient it is exactly 1. When all films agree the data
     cannot tell, and each patient is counted once: films divided by patients.
     """
-    films = hits.size
+    films, patients = hits.size, count(patient)
     rate = hits.mean()
-    if rate in (0.0, 1.0):
-        return films / count(patient)
+    if rate in (0.0, 1.0) or patients < LEAST_PATIENTS:
+        return films / patients
     sums = totals(hits - rate, patient)
     return max(1.0, float(sums @ sums / (films * rate * (1 - rate))))
 

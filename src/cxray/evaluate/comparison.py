@@ -18,12 +18,12 @@ import numpy as np
 from cxray.errors import DataError, UsageError
 from cxray.evaluate import clusters, curves
 from cxray.evaluate.evaluation import Judgement, stack
-from cxray.evaluate.intervals import two_sided_p, wald
+from cxray.evaluate.intervals import sandwich
 from cxray.evaluate.operating import operating_points
 from cxray.evaluate.paired import cochran_q, holm, paired_difference
 from cxray.evaluate.ranking import auroc_interval, contrast_test, paired_test
-from cxray.evaluate.record import LEVEL, Codes, Context, Estimate, Flags, Floats, Record, estimate, withhold
-from cxray.evaluate.resample import DRAWS, PatientBootstrap, resampled
+from cxray.evaluate.record import LEVEL, Codes, Context, Estimate, Flags, Floats, Record, withhold
+from cxray.evaluate.resample import DRAWS, PatientBootstrap
 from cxray.evaluate.screening import Screened, fingerprint, screen, tasks
 from cxray.evaluate.seeds import chance_better, seed_spread
 from cxray.evaluate.thresholds import DEFAULT_POLICY, Policy
@@ -132,6 +132,10 @@ class _Question:
     is_positive: Flags
     patient: Codes
     patients: int
+
+    def bootstrap(self, seed: int = 0) -> PatientBootstrap:
+        """Draws of patients, the same for every model."""
+        return PatientBootstrap(self.patient, np.zeros_like(self.patient), DRAWS, seed)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -247,7 +251,7 @@ def _singles(question: _Question, level: float) -> list[tuple[str, Estimate]]:
 
 def _pairs(question: _Question, goal: Goal, level: float, seed: int) -> Iterator[_Difference]:
     both = question.is_positive.any() and not question.is_positive.all()
-    bootstrap = PatientBootstrap(question.patient, np.zeros_like(question.patient), DRAWS, seed)
+    bootstrap = question.bootstrap(seed)
     draws: list[Floats] = []
     if both:
         draws = [bootstrap.rankings(column, question.is_positive)[1] for column in question.scores.T]
@@ -280,7 +284,7 @@ def _precision_difference(pair: Floats, question: _Question, draws: Floats, leve
     first, second = (curves.average_precision(column, question.is_positive) for column in pair.T)
     value = first - second
     known = draws[~np.isnan(draws)]
-    found = resampled(value, draws, level, what="paired patient bootstrap")
+    found = question.bootstrap().interval(value, draws, level, what="paired patient bootstrap")
     if found.low is None:
         return found, 1.0
     # Twice the smaller share of draws on one side of 0; never reported below what the number of draws can show.
@@ -290,10 +294,7 @@ def _precision_difference(pair: Floats, question: _Question, draws: Floats, leve
 
 def _mean_difference(gaps: Floats, patient: Codes, level: float) -> tuple[Estimate, float]:
     value = float(gaps.mean())
-    error = float(np.sqrt(clusters.sandwich(((gaps - value) / gaps.size)[:, None], patient)[0, 0]))
-    if error == 0:
-        return Estimate(value, method="sandwich over patients").noting("All films agree, so there is no interval."), 1.0
-    return estimate(value, *wald(value, error, level), "sandwich over patients"), two_sided_p(value / error)
+    return sandwich(value, (gaps - value) / gaps.size, patient, level)
 
 
 def _model_columns(singles: Sequence[tuple[str, Estimate]]) -> dict[str, np.ndarray[Any, Any]]:

@@ -14,7 +14,14 @@ import numpy as np
 from scipy.special import betaincinv, expit, logit, ndtr, ndtri
 
 from cxray.evaluate import clusters
+from cxray.evaluate.clusters import LEAST_PATIENTS
 from cxray.evaluate.record import LEVEL, Codes, Estimate, Flags, Floats, estimate, withhold
+
+_SCALES: dict[str, tuple[Callable[[float], float], Callable[[float], float]]] = {
+    "plain": (float, float),
+    "log": (math.log, math.exp),
+    "logit": (lambda value: float(logit(value)), lambda value: float(expit(value))),
+}
 
 
 def normal_quantile(level: float) -> float:
@@ -90,6 +97,39 @@ def wald(value: float, standard_error: float, level: float = LEVEL) -> tuple[flo
     """value ± z × standard error, for quantities without a bounded range."""
     half = normal_quantile(level) * standard_error
     return value - half, value + half
+
+
+def sandwich(
+    value: float,
+    influence: Floats,
+    patient: Codes,
+    level: float = LEVEL,
+    *,
+    scale: str = "plain",
+    reach: tuple[float, float] = (-math.inf, math.inf),
+) -> tuple[Estimate, float]:
+    """A value whose error is the sum of what each film adds, with limits, and the p value that it is 0.
+
+    `influence` (films,) is on the `scale` of the limits: `plain`, `log` (positive values) or `logit` (values in 0–1).
+    Variances are summed over patients and limits use Student's t with patients - 1 degrees of freedom (Liang & Zeger
+    1986; Mancl & DeRouen 2001 on few clusters). Limits are cut at `reach`. Below `LEAST_PATIENTS` the variance itself
+    is guesswork, so the value comes without limits and p is 1.
+    """
+    from scipy.special import stdtr, stdtrit
+
+    patients = clusters.count(patient)
+    plain = Estimate(float(value), method="sandwich over patients")
+    if patients < LEAST_PATIENTS:
+        return plain.noting(f"Only {patients} patients, too few for an interval."), 1.0
+    error = float(np.sqrt(clusters.sandwich(influence[:, None], patient)[0, 0]))
+    if error == 0:
+        return plain.noting("All films agree, so there is no interval."), 1.0
+    half = float(stdtrit(patients - 1, 0.5 + level / 2)) * error
+    forward, back = _SCALES[scale]
+    middle = forward(value)
+    low, high = (min(max(back(limit), reach[0]), reach[1]) for limit in (middle - half, middle + half))
+    name = "sandwich over patients" if scale == "plain" else f"sandwich over patients, {scale} scale"
+    return estimate(value, low, high, name), float(2 * stdtr(patients - 1, -abs(middle / error)))
 
 
 def mean_of_rates(first: Estimate, second: Estimate, correlation: float) -> tuple[float, float]:

@@ -19,7 +19,7 @@ from cxray.evaluate.intervals import proportion
 from cxray.evaluate.operating import OperatingPoint
 from cxray.evaluate.ranking import auroc_interval
 from cxray.evaluate.record import LEVEL, Context, Estimate, Flags, Record, withhold
-from cxray.evaluate.resample import DRAWS, PatientBootstrap, resampled
+from cxray.evaluate.resample import DRAWS, PatientBootstrap
 from cxray.evaluate.screening import Task
 from cxray.evaluate.uncertainty import area_under_risk_coverage, certificate, confidence, referral, risk_coverage
 
@@ -129,12 +129,12 @@ def _discrimination(bench: _Bench) -> Iterator[Record]:
         return
     bootstrap = bench.bootstrap()
     given = (task.scores, task.is_positive)
-    found = resampled(curves.average_precision(*given), bootstrap.rankings(*given)[1], level)
+    found = bootstrap.interval(curves.average_precision(*given), bootstrap.rankings(*given)[1], level)
     yield bench.record(
         "average_precision", found.noting(f"Chance level is the prevalence, {task.is_positive.mean():.3f}.")
     )
     areas = curves.standardised_area(bootstrap.partial_areas(*given, _LEAST_SPECIFICITY), _LEAST_SPECIFICITY)
-    found = resampled(curves.partial_auroc(*given, _LEAST_SPECIFICITY), areas, level)
+    found = bootstrap.interval(curves.partial_auroc(*given, _LEAST_SPECIFICITY), areas, level)
     yield bench.record("partial_auroc", found.noting("Specificity 0.9 to 1, McClish standardised: chance is 0.5."))
 
 

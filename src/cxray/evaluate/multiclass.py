@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from cxray.evaluate import clusters
-from cxray.evaluate.intervals import logit_scale, proportion, two_sided_p
+from cxray.evaluate.intervals import proportion, sandwich
 from cxray.evaluate.judge import Settings
 from cxray.evaluate.operating import OperatingPoint
 from cxray.evaluate.paired import benjamini_hochberg, holm
 from cxray.evaluate.ranking import auroc_influence, auroc_interval, hand_till
 from cxray.evaluate.rates import IMPROPER
-from cxray.evaluate.record import Codes, Context, Estimate, Record, estimate, withhold
+from cxray.evaluate.record import Codes, Context, Estimate, Record, withhold
 from cxray.evaluate.screening import Task
 from cxray.records import Predictions
 
@@ -76,8 +76,7 @@ def findings(questions: list[Task], settings: Settings) -> dict[str, np.ndarray[
 def _against_chance(task: Task) -> float:
     """The two-sided p value of an AUROC of 0.5; 1 when the films show no variance to judge by."""
     value, influence = auroc_influence(task.scores, task.is_positive)
-    error = float(np.sqrt(clusters.sandwich(influence[:, None], task.patient)[0, 0]))
-    return two_sided_p((value - 0.5) / error) if error > 0 else 1.0
+    return sandwich(value - 0.5, influence, task.patient)[1]
 
 
 def _macro_auroc(table: Predictions, questions: list[Task], patient: Codes, level: float) -> Estimate:
@@ -92,12 +91,12 @@ def _macro_auroc(table: Predictions, questions: list[Task], patient: Codes, leve
     if not values:
         return withhold("No class has films of both kinds.")
     mean = float(np.mean(values))
-    error = float(np.sqrt(clusters.sandwich(influence[:, None] / len(values), patient)[0, 0]))
     left_out = len(questions) - len(values)
     note = f"{left_out} classes without films of both kinds are left out." if left_out else ""
-    if error == 0 or mean in (0.0, 1.0):
+    if mean in (0.0, 1.0):
         return Estimate(mean, method="mean over classes").noting(note, "No variance to build an interval from.")
-    return estimate(mean, *logit_scale(mean, error, level), "mean over classes, sandwich, logit scale").noting(note)
+    on_logit = influence / (len(values) * mean * (1 - mean))
+    return sandwich(mean, on_logit, patient, level, scale="logit")[0].noting(note)
 
 
 def _exclusive(

@@ -13,12 +13,13 @@ from __future__ import annotations
 import numpy as np
 
 from cxray.evaluate import clusters
+from cxray.evaluate.clusters import LEAST_PATIENTS
 from cxray.evaluate.intervals import boundary, logit_scale, normal_quantile, two_sided_p, wald
 from cxray.evaluate.record import LEVEL, Codes, Estimate, Flags, Floats, estimate, withhold
 
 # Below this many patients in a class the delta method is too narrow in simulation (tests/long), so the score
 # interval takes over.
-TINY_CLASS = 10
+TINY_CLASS = LEAST_PATIENTS
 
 
 def auroc(scores: Floats, is_positive: Flags) -> float:
@@ -99,10 +100,12 @@ def paired_test(scores: Floats, is_positive: Flags, patient: Codes, level: float
     values, covariance = delong_covariance(scores, is_positive, patient)
     difference = float(values[0] - values[1])
     variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
-    if variance <= 1e-15:
-        if difference == 0:
-            return Estimate(0.0, method="paired DeLong").noting("Both models rank every film alike."), 1.0
-        return withhold("The two models differ, but the films show no variance to judge it by.", "paired DeLong"), 1.0
+    plain = Estimate(difference, method="paired DeLong")
+    fewest = min(clusters.count(patient[is_positive]), clusters.count(patient[~is_positive]))
+    if difference == 0 and variance <= 1e-15:
+        return plain.noting("Both models rank every film alike."), 1.0
+    if fewest < TINY_CLASS or variance <= 1e-15:
+        return plain.noting(f"Only {fewest} patients in the smaller class, too few for an interval."), 1.0
     error = variance**0.5
     low, high = wald(difference, error, level)
     return estimate(difference, max(-1.0, low), min(1.0, high), "paired DeLong"), two_sided_p(difference / error)

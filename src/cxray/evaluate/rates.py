@@ -14,9 +14,10 @@ import math
 import numpy as np
 
 from cxray.evaluate import clusters
+from cxray.evaluate.clusters import LEAST_PATIENTS
 from cxray.evaluate.intervals import log_scale, mean_of_rates, proportion
 from cxray.evaluate.record import LEVEL, Codes, Estimate, Flags, Floats, estimate, withhold
-from cxray.evaluate.resample import PatientBootstrap, resampled
+from cxray.evaluate.resample import PatientBootstrap
 
 IMPROPER = "Improper measure: it can prefer a worse model or threshold, so it is never a headline."
 # Half a film is added to every cell when one is empty, so that a ratio stays finite (Simel 1991).
@@ -102,6 +103,8 @@ def at_prevalence(
         return absent, absent
     odds = prevalence / (1 - prevalence)
     positive, negative = likelihood_ratios(calls, is_positive, patient, level)
+    if positive.value is None or negative.value is None:
+        return positive, negative
     note = f"At a stated prevalence of {prevalence:.1%}, if sensitivity and specificity hold there."
     return _after(odds, positive, note), _after(1 / odds, _inverse(negative), note)
 
@@ -117,7 +120,7 @@ def f1_and_mcc(
     first, second = (
         withhold(reason)
         if math.isnan(float(measure(whole)[0]))
-        else resampled(float(measure(whole)[0]), measure(draws), level).noting(IMPROPER)
+        else bootstrap.interval(float(measure(whole)[0]), measure(draws), level).noting(IMPROPER)
         for measure, reason in zip((_f1, _mcc), reasons, strict=True)
     )
     return first, second
@@ -147,6 +150,8 @@ def _rate_influence(calls: Flags, is_positive: Flags, first: float, second: floa
 
 def _ratio(calls: Flags, is_positive: Flags, patient: Codes, level: float) -> Estimate:
     """Share of ill films called over share of healthy films called."""
+    if clusters.count(patient) < LEAST_PATIENTS:
+        return withhold("Likelihood ratios need at least ten patients.")
     is_single = clusters.count(patient) == len(patient)
     method = "log scale" if is_single else "clustered, log scale"
     if any(calls[group].all() or not calls[group].any() for group in (is_positive, ~is_positive)):

@@ -13,12 +13,9 @@ import math
 
 import numpy as np
 
-from cxray.evaluate import clusters
 from cxray.evaluate.calibration import fit_logistic, logit, sigmoid
-from cxray.evaluate.intervals import log_scale, two_sided_p, wald
-from cxray.evaluate.record import LEVEL, Codes, Estimate, Flags, Floats, estimate, withhold
-
-_METHOD = "sandwich over patients"
+from cxray.evaluate.intervals import sandwich, two_sided_p
+from cxray.evaluate.record import LEVEL, Codes, Estimate, Flags, Floats, withhold
 
 
 def brier(scores: Floats, is_positive: Flags, patient: Codes, level: float = LEVEL) -> Estimate:
@@ -50,9 +47,7 @@ def scaled_brier(scores: Floats, is_positive: Flags, patient: Codes, level: floa
     value = 1 - loss.mean() / worst
     of_worst = (1 - 2 * rate) * (is_positive - rate)
     influence = (-(loss - loss.mean()) / worst + loss.mean() / worst**2 * of_worst) / len(loss)
-    error = _standard_error(influence, patient)
-    low, high = wald(value, error, level)
-    return estimate(value, low, min(high, 1.0), _METHOD)
+    return sandwich(value, influence, patient, level, reach=(-math.inf, 1.0))[0]
 
 
 def observed_expected_ratio(scores: Floats, is_positive: Flags, patient: Codes, level: float = LEVEL) -> Estimate:
@@ -61,8 +56,7 @@ def observed_expected_ratio(scores: Floats, is_positive: Flags, patient: Codes, 
     if observed == 0 or expected == 0:
         return withhold("The ratio of observed to expected needs at least one ill film and one score above 0.")
     value = observed / expected
-    error = _standard_error(is_positive / observed - scores / expected, patient)
-    return estimate(value, *log_scale(value, error, level), _METHOD + ", log scale")
+    return sandwich(value, is_positive / observed - scores / expected, patient, level, scale="log")[0]
 
 
 def calibration_intercept(scores: Floats, is_positive: Flags, patient: Codes, level: float = LEVEL) -> Estimate:
@@ -72,8 +66,8 @@ def calibration_intercept(scores: Floats, is_positive: Flags, patient: Codes, le
     fitted = fit_logistic(design, is_positive.astype(np.float64), offset=logits)
     if fitted is None:
         return withhold("The calibration intercept needs films of both classes.")
-    error = _sandwich_errors(design, fitted, logits, is_positive, patient)[0]
-    return estimate(fitted[0], *wald(fitted[0], error, level), _METHOD).noting(_saturated(scores))
+    influence = _influence(design, fitted, logits, is_positive)
+    return sandwich(fitted[0], influence[:, 0], patient, level)[0].noting(_saturated(scores))
 
 
 def recalibration(
@@ -90,11 +84,10 @@ def recalibration(
     if fitted is None:
         reason = "The logistic recalibration has no solution: one class, equal scores, or perfect separation."
         return withhold(reason), withhold(reason)
-    errors = _sandwich_errors(design, fitted, np.zeros_like(logits), is_positive, patient)
+    influence = _influence(design, fitted, np.zeros_like(logits), is_positive)
     note = _saturated(scores)
     slope, intercept = (
-        estimate(value, *wald(value, error, level), _METHOD).noting(note)
-        for value, error in zip(fitted, errors, strict=True)
+        sandwich(value, own, patient, level)[0].noting(note) for value, own in zip(fitted, influence.T, strict=True)
     )
     return slope, intercept
 
@@ -128,21 +121,15 @@ def _mean(losses: Floats, patient: Codes, level: float) -> Estimate:
     if losses.size == 0:
         return withhold("No film can be counted here.")
     value = float(losses.mean())
-    error = _standard_error((losses - value) / losses.size, patient)
-    low, high = wald(value, error, level)
-    return estimate(value, max(0.0, low), high, _METHOD)
+    return sandwich(value, (losses - value) / losses.size, patient, level, reach=(0.0, math.inf))[0]
 
 
-def _standard_error(influence: Floats, patient: Codes) -> float:
-    return float(np.sqrt(clusters.sandwich(influence[:, None], patient)[0, 0]))
-
-
-def _sandwich_errors(design: Floats, fitted: Floats, offset: Floats, is_positive: Flags, patient: Codes) -> Floats:
+def _influence(design: Floats, fitted: Floats, offset: Floats, is_positive: Flags) -> Floats:
+    """What each film adds to the error of each coefficient, (films, coefficients)."""
     chance = sigmoid(design @ fitted + offset)
     information = (design * (chance * (1 - chance))[:, None]).T @ design
-    influence: Floats = np.linalg.solve(information, (design * (is_positive - chance)[:, None]).T).T.astype(np.float64)
-    errors: Floats = np.sqrt(np.diag(clusters.sandwich(influence, patient)))
-    return errors
+    scores = design * (is_positive - chance)[:, None]
+    return np.linalg.solve(information, scores.T).T.astype(np.float64)
 
 
 def _saturated(scores: Floats) -> str:

@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cxray.evaluate import clusters
+from cxray.evaluate.clusters import LEAST_PATIENTS
 from cxray.evaluate.intervals import percentile
 from cxray.evaluate.record import Codes, Estimate, Flags, Floats, estimate
 
@@ -77,6 +79,13 @@ class PatientBootstrap:
         """Partial AUROC where specificity is at least `least_specificity`, not standardised, in every draw."""
         ranks = _Ranks.of(scores, is_positive, self.patient)
         return np.concatenate([ranks.partial_area(block, 1 - least_specificity) for block in self.blocks()])
+
+    def interval(self, value: float, draws: Floats, level: float, *, what: str = "patient bootstrap") -> Estimate:
+        """`value` with percentile limits from `draws` of these patients; without limits when patients are few."""
+        patients = clusters.count(self.patient)
+        if patients < LEAST_PATIENTS:
+            return Estimate(value, method=what).noting(f"Only {patients} patients, too few for an interval.")
+        return resampled(value, draws, level, what=what)
 
     def _by_patient(self, values: Floats) -> Floats:
         patients = int(self.patient.max()) + 1

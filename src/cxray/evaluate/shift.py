@@ -17,7 +17,7 @@ from cxray.evaluate.calibration import fit_logistic, fit_platt, logit
 from cxray.evaluate.intervals import independent_difference
 from cxray.evaluate.ranking import auroc, auroc_interval
 from cxray.evaluate.record import LEVEL, Codes, Estimate, Flags, Floats, withhold
-from cxray.evaluate.resample import PatientBootstrap, resampled
+from cxray.evaluate.resample import PatientBootstrap
 from cxray.evaluate.screening import Task
 
 _LOCAL_PATIENTS = (10, 20, 50, 100, 200, 400)
@@ -77,11 +77,12 @@ def prevalence_interval(
     films = np.maximum(np.bincount(place, minlength=_BINS), 1)
     middle = np.bincount(place, weights=scores, minlength=_BINS) / films
     draws = []
-    for block in PatientBootstrap(patient, np.zeros_like(patient), _DRAWS, seed).blocks():
+    bootstrap = PatientBootstrap(patient, np.zeros_like(patient), _DRAWS, seed)
+    for block in bootstrap.blocks():
         for weights in block:
             mass = np.bincount(place, weights=weights[patient], minlength=_BINS).astype(np.float64)
             draws.append(prevalence_by_em(middle, trained_at, weights=mass, tolerance=1e-6))
-    found = resampled(value, np.array(draws), level, what="Saerens' EM, patient bootstrap")
+    found = bootstrap.interval(value, np.array(draws), level, what="Saerens' EM, patient bootstrap")
     return found.noting("Assumes calibrated scores, and classes that look the same at both places.")
 
 

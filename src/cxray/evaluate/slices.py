@@ -17,15 +17,14 @@ import numpy as np
 
 from cxray.errors import UsageError
 from cxray.evaluate import clusters
-from cxray.evaluate.intervals import independent_difference, normal_quantile, proportion, two_sided_p
+from cxray.evaluate.clusters import LEAST_PATIENTS
+from cxray.evaluate.intervals import independent_difference, proportion, sandwich, two_sided_p
 from cxray.evaluate.paired import holm
 from cxray.evaluate.ranking import auroc_influence, auroc_interval
-from cxray.evaluate.record import Codes, Context, Estimate, Flags, Floats, Record, estimate, withhold
+from cxray.evaluate.record import Codes, Context, Estimate, Flags, Floats, Record, withhold
 from cxray.evaluate.screening import Task
 from cxray.records import Predictions
 
-# Fewer patients of a class than this say too little about a group to be printed.
-LEAST_PATIENTS = 10
 _MOST_VALUES = 12
 _TABLE_COLUMNS = ("split", "gate", "label")
 
@@ -157,19 +156,14 @@ def _compare(name: str, task: Task, calls: Flags, films: Flags, level: float) ->
 
 
 def _area_difference(task: Task, inside: Task, outside: Task, films: Flags, level: float) -> tuple[Estimate, float]:
-    if outside.is_positive.all() or not outside.is_positive.any():
-        return withhold("The other films are of one class only."), 1.0
+    fewest = min(clusters.count(outside.patient[films]) for films in (outside.is_positive, ~outside.is_positive))
+    if fewest < LEAST_PATIENTS:
+        return withhold(f"Too few other films to compare with: {fewest} patients of one class."), 1.0
     influence = np.zeros(len(task.scores))
     first, influence[films] = auroc_influence(inside.scores, inside.is_positive)
     second, own = auroc_influence(outside.scores, outside.is_positive)
     influence[~films] = -own
-    error = float(np.sqrt(clusters.sandwich(influence[:, None], task.patient)[0, 0]))
-    value = first - second
-    if error == 0:
-        return Estimate(value, method="sandwich over patients").noting("No variance to build an interval from."), 1.0
-    half = normal_quantile(level) * error
-    found = estimate(value, max(-1.0, value - half), min(1.0, value + half), "sandwich over patients")
-    return found, two_sided_p(value / error)
+    return sandwich(first - second, influence, task.patient, level, reach=(-1.0, 1.0))
 
 
 def _rate_test(right: Flags, inside: Flags, patient: Codes) -> float:
