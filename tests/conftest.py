@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+pytest_plugins = ["tests.runtime_fixtures"]
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 

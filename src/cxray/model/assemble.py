@@ -28,7 +28,7 @@ from cxray.model.batches import LabelledFilms
 from cxray.model.export import check_graph, save_graphs, scale_logits, versions
 from cxray.model.train import Fit
 from cxray.records import ImageRecord, Predictions
-from cxray.rundir import atomic_path
+from cxray.rundir import atomic_path, file_sha256
 from cxray.runtime.engine import open_engine
 from cxray.runtime.predict import Answer, Predictor, as_table
 
@@ -154,8 +154,9 @@ def _sample(validation: LabelledFilms) -> npt.NDArray[np.uint8]:
 
 def _draft(folder: Path, recipe: Recipe, subject: Subject) -> bundle.Bundle:
     """The bundle as far as it is known before its thresholds: enough to score films."""
+    files = {bundle.GRAPH: file_sha256(folder / bundle.GRAPH)}
     return bundle.Bundle(
-        folder, subject.task, subject.classes, subject.positive, recipe.input, thresholds={}, facts={"files": {}}
+        folder, subject.task, subject.classes, subject.positive, recipe.input, thresholds={}, facts={"files": files}
     )
 
 
@@ -180,7 +181,7 @@ def _golden(fit: Fit, folder: Path, recipe: Recipe, subject: Subject) -> dict[st
 
 
 def _decided(table: Predictions, closed: bundle.Bundle) -> Predictions:
-    metadata = {**table.metadata, "model": np.full(len(table), closed.identifier, dtype=object)}
+    metadata = dict(table.metadata)
     if closed.positive in closed.thresholds:
         metadata["threshold"] = np.full(len(table), closed.thresholds[closed.positive].value)
     decision = np.array(closed.decide(table.scores), dtype=object)

@@ -67,7 +67,11 @@ def check_graph(network: Network, graph: Path, films: npt.NDArray[np.uint8], tas
         BundleError: they differ by more than `PARITY_TOLERANCE` in probability.
     """
     engine = OnnxRuntime(graph, threads=os.cpu_count() or 1)
-    return _compare("onnx", graph, network.model.predict, lambda x: np.asarray(engine.run(x)["logits"]), films, task)
+
+    def reference(batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        return np.asarray(network.model.predict(batch, verbose=0))
+
+    return _compare("onnx", graph, reference, lambda batch: np.asarray(engine.run(batch)["logits"]), films, task)
 
 
 def convert(bundle: bundles.Bundle, kind: str, path: Path, films: npt.NDArray[np.uint8]) -> Parity:
@@ -112,6 +116,7 @@ def _export_onnx(model: keras.Model, path: Path) -> None:
     with atomic_path(path) as temporary, tempfile.TemporaryDirectory() as scratch:
         first = Path(scratch) / "graph.onnx"
         with quiet():
+            model(np.zeros((1, *model.input_shape[1:]), dtype=np.float32))  # Keras exports only what was called once
             model.export(str(first), format="onnx", verbose=False)
         graph = onnx.load(str(first))
         names = {output.name for output in graph.graph.output}
@@ -150,6 +155,7 @@ def _write_litert(model: keras.Model, path: Path) -> Runner:
     logits = keras.Model(model.input, model.get_layer("logits").output)
     with atomic_path(path) as temporary, quiet():
         named = temporary.with_suffix(".tflite")
+        logits(np.zeros((1, *model.input_shape[1:]), dtype=np.float32))
         logits.export(str(named), format="litert", verbose=False)
         named.replace(temporary)
     interpreter = tf.lite.Interpreter(model_path=str(path))

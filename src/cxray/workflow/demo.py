@@ -15,7 +15,7 @@ from cxray.workflow.predict import predict
 from cxray.workflow.train import train
 
 PATIENTS = 320
-SIDE_PIXELS = 256
+SIDE_PIXELS = 160
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 
 import numpy as np
@@ -26,4 +27,6 @@ def sample_sheet(records: Sequence[ImageRecord], prepared: PreparedFilms, indice
             chosen.append(position)
             captions.append(name)
     films = prepared.take(indices[np.array(chosen)])
-    return figures.figure_png(figures.contact_sheet(films, captions))
+    stream = io.BytesIO()
+    figures.contact_sheet(films, captions).savefig(stream, format="png")
+    return stream.getvalue()

@@ -75,17 +75,39 @@ def train(
     """
     started = time.monotonic()
     settings = config.load_recipe(recipe, overrides, seed=seed)
-    if settings.decision.policy != NO_POLICY:
-        Policy.parse(settings.decision.policy)
-    extras.require("keras", "train", "Training")
+    _check_settings(settings)
     if rundir.is_complete(out) and resume:
         raise UsageError(f"The run in {out} is already finished.", "Read its report.html, or choose another --out.")
     intake = read_dataset(data, findings=findings)
+    positive = _positive(settings, intake, data)
     division = divide(intake, settings.split, settings.train.seed)
     rundir.prepare_folder(out, overwrite=overwrite, resume=resume)
     films = _Films.prepare(division, settings)
-    journey = _Journey(data, out, settings, intake, division, films, resume=resume, tensorboard=tensorboard)
+    journey = _Journey(data, out, settings, intake, division, films, positive, resume=resume, tensorboard=tensorboard)
     return journey.walk(started)
+
+
+def _check_settings(settings: Recipe) -> None:
+    """Everything that can be refused before a film is read or a folder made."""
+    if settings.decision.policy != NO_POLICY:
+        Policy.parse(settings.decision.policy)
+    extras.require("keras", "train", "Training")
+    from cxray.model.backbones import check_backbone
+
+    check_backbone(settings.model.backbone, min(settings.input.height, settings.input.width))
+
+
+def _positive(settings: Recipe, intake: Intake, data: Path) -> str:
+    wanted = settings.decision.positive
+    if intake.is_multi_label:
+        return ""
+    if wanted and wanted not in intake.classes:
+        raise ConfigError(
+            f"decision.positive is {wanted!r}, which is no class of {data}.",
+            f"Classes: {', '.join(intake.classes)}.",
+        )
+    # The article labels NORMAL 0 and PNEUMONIA 1: the last in alphabetical order. With more nobody can guess.
+    return wanted or (intake.classes[-1] if len(intake.classes) == 2 else "")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -135,15 +157,14 @@ class _Journey:
     intake: Intake
     division: Division
     films: _Films
+    positive: str
     resume: bool
     tensorboard: bool
 
     def walk(self, started: float) -> Run:
         from cxray.model.assemble import Subject
 
-        subject = Subject(
-            "findings" if self.intake.is_multi_label else "classes", self.intake.classes, self._positive()
-        )
+        subject = Subject("findings" if self.intake.is_multi_label else "classes", self.intake.classes, self.positive)
         self._check_classes()
         rundir.write_text(self.out / "config.toml", self.settings.to_toml())
         self.division.write(self.out / "splits.csv")
@@ -196,18 +217,6 @@ class _Journey:
             source = DecodedFilms(self.films.ordered, self.settings.input)
         weights = film_weights(targets, len(self.intake.classes), balanced=balanced)
         return LabelledFilms(source, self.films.indices[split], targets, weights, self.settings.input)
-
-    def _positive(self) -> str:
-        wanted = self.settings.decision.positive
-        if self.intake.is_multi_label:
-            return ""
-        if wanted and wanted not in self.intake.classes:
-            raise ConfigError(
-                f"decision.positive is {wanted!r}, which is no class of {self.data}.",
-                f"Classes: {', '.join(self.intake.classes)}.",
-            )
-        # The article labels NORMAL 0 and PNEUMONIA 1: the last in alphabetical order. With more nobody can guess.
-        return wanted or (self.intake.classes[-1] if len(self.intake.classes) == 2 else "")
 
     def _check_classes(self) -> None:
         if self.intake.is_multi_label:

@@ -1,0 +1,69 @@
+"""Random changes: none without settings, repeatable by key, equal eagerly and inside tf.data."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from cxray.config import AugmentSettings
+
+tf = pytest.importorskip("tensorflow", reason="needs the extra train")
+from cxray.model.augment import augment  # noqa: E402 - after the skip
+
+FILMS = np.random.default_rng(0).random((6, 24, 20, 1)).astype(np.float32)
+KEY = tf.constant([3, 4])
+EVERYTHING = AugmentSettings(10, 5, 0.1, 0.1, 4, True, 0.1, 0.2, 0.2, 0.2)
+
+
+def test_no_settings_change_nothing() -> None:
+    np.testing.assert_array_equal(augment(tf.constant(FILMS), AugmentSettings(), KEY), FILMS)
+
+
+@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(AugmentSettings)])
+def test_each_setting_alone_changes_films_and_keeps_their_range(name: str) -> None:
+    value = {"jitter_pixels": 6, "flip": True, "rotate_degrees": 10.0, "shear_degrees": 10.0}.get(name, 0.3)
+    changed = augment(tf.constant(FILMS), AugmentSettings(**{name: value}), KEY).numpy()
+    assert changed.shape == FILMS.shape
+    assert changed.dtype == np.float32
+    assert changed.min() >= 0 and changed.max() <= 1
+    assert not np.array_equal(changed, FILMS)
+
+
+def test_the_key_decides_and_films_of_a_batch_differ() -> None:
+    same = tf.constant(np.repeat(FILMS[:1], 6, axis=0))
+    first = augment(same, EVERYTHING, KEY).numpy()
+    np.testing.assert_array_equal(first, augment(same, EVERYTHING, KEY).numpy())
+    assert not np.array_equal(first, augment(same, EVERYTHING, tf.constant([3, 5])).numpy())
+    assert len({film.tobytes() for film in first}) == 6
+
+
+def test_inside_tf_data_the_result_is_the_same() -> None:
+    pipeline = tf.data.Dataset.from_tensors(FILMS).map(lambda films: augment(films, EVERYTHING, KEY))
+    np.testing.assert_allclose(next(iter(pipeline)), augment(tf.constant(FILMS), EVERYTHING, KEY), atol=1e-4)
+
+
+def test_mirroring_keeps_every_grey_value_and_hits_about_half() -> None:
+    many = np.repeat(FILMS[:1], 200, axis=0)
+    changed = augment(tf.constant(many), AugmentSettings(flip=True), KEY).numpy()
+    mirrored = sum(np.allclose(film, FILMS[0, :, ::-1], atol=1e-5) for film in changed)
+    untouched = sum(np.allclose(film, FILMS[0], atol=1e-5) for film in changed)
+    assert mirrored + untouched == 200
+    assert 70 < mirrored < 130
+
+
+def test_a_shift_moves_content_by_at_most_the_setting() -> None:
+    dot = np.zeros((50, 41, 41, 1), np.float32)
+    dot[:, 20, 20] = 1
+    moved = augment(tf.constant(dot), AugmentSettings(shift_fraction=0.1), KEY).numpy()[..., 0]
+    centres = np.array([[(film * np.arange(41)[:, None]).sum(), (film * np.arange(41)).sum()] for film in moved])
+    assert 1 < np.abs(centres / moved.sum(axis=(1, 2))[:, None] - 20).max() <= 4.1 + 1e-3
+
+
+def test_erasing_paints_one_rectangle_in_about_half_of_the_films() -> None:
+    white = np.full((400, 40, 40, 1), 0.5, np.float32)
+    changed = augment(tf.constant(white), AugmentSettings(erase_fraction=0.2), KEY).numpy()
+    hit = [(film != 0.5).mean() for film in changed]
+    assert 0.3 < np.mean(np.array(hit) > 0) < 0.55
+    assert max(hit) < 0.25
