@@ -16,19 +16,23 @@ from cxray.report.text import printable
 
 _XLINK = "{http://www.w3.org/1999/xlink}href"
 _REFERENCE = re.compile(r"url\(#([^)]+)\)")
+_LINK = re.compile(r'xlink:href="#([^"]+)"')
 _FONT_FAMILY = re.compile(r"font-family:[^;]*;?\s*")
 _COLOUR = re.compile(r"#[0-9a-f]{6}\b")
 _DROPPED = ("metadata", "style")
+# What the page's script looks for, under the names that the drawing gave (its gids); may occur more than once.
+_PARTS = ("plot-area", "threshold-line")
 
 
 def inline_svg(svg: str, *, name: str, title: str) -> Markup:
     """`svg` (as `figures.figure_svg` gives it) for a page; `name` is unique in the page, `title` says what is seen."""
     root = ElementTree.fromstring(svg)
     _drop(root)
+    used = frozenset(_REFERENCE.findall(svg)) | frozenset(_LINK.findall(svg))
     for element in root.iter():
         # HTML knows SVG by its tags alone; a namespace would come out as a prefix.
         element.tag = element.tag.rpartition("}")[2]
-        _rewrite(element, name)
+        _rewrite(element, name, used)
     for attribute in ("width", "height", "version"):
         root.attrib.pop(attribute, None)
     # Figures set these for every element; as attributes of the root they reach no further than the figure.
@@ -45,12 +49,14 @@ def _drop(parent: ElementTree.Element) -> None:
             _drop(child)
 
 
-def _rewrite(element: ElementTree.Element, name: str) -> None:
+def _rewrite(element: ElementTree.Element, name: str, used: frozenset[str]) -> None:
     for key, value in list(element.attrib.items()):
         if key == "id":
-            # The page's script looks for parts of a figure by the name that the drawing gave them.
-            element.set("id", f"{name}-{value}")
-            element.set("data-part", value)
+            del element.attrib[key]
+            if value in used:
+                element.set("id", f"{name}-{value}")
+            elif value in _PARTS:
+                element.set("data-part", value)
         elif key == _XLINK:
             del element.attrib[key]
             element.set("href", f"#{name}-{value[1:]}" if value.startswith("#") else value)

@@ -28,10 +28,14 @@ if TYPE_CHECKING:
     from matplotlib.ticker import Locator
 
 Columns = Mapping[str, npt.NDArray[Any]]
+# Edges of the axes as fractions of the figure, and the gaps between panels as fractions of a panel.
+Margins = Mapping[str, float]
 
 FIGURE_SUFFIXES = (".svg", ".png")
-_SQUARE_INCHES = (4.6, 4.3)
+_SQUARE_INCHES = (4.6, 4.4)
+_SQUARE_MARGINS = {"left": 0.13, "right": 0.98, "bottom": 0.115, "top": 0.985}
 _WIDE_INCHES = (6.4, 3.6)
+_WIDE_MARGINS = {"left": 0.1, "right": 0.985, "bottom": 0.13, "top": 0.97}
 _PNG_DOTS_PER_INCH = 160
 # The stage in which only the head learns, as `history.csv` names it.
 _FROZEN = "frozen"
@@ -81,7 +85,7 @@ def score_histogram(columns: Columns, *, positive: str, negative: str, threshold
 
     `columns` holds the bins' `low` and `high` edges (0–1) and counts `positive` and `negative`.
     """
-    figure = _figure(_WIDE_INCHES)
+    figure = _figure(_WIDE_INCHES, {**_WIDE_MARGINS, "top": 0.93, "hspace": 0.3})
     panels = figure.subplots(2, 1, sharex=True)
     rows = (("positive", positive, POSITIVE, "//"), ("negative", negative, NEGATIVE, ""))
     for panel, (column, name, colour, hatch) in zip(panels, rows, strict=True):
@@ -151,7 +155,7 @@ def decision_curve(columns: Columns, *, threshold: float | None = None) -> Figur
 
     `columns` holds `threshold` (0–1), `net_benefit`, `low`, `high`, `treat_all`, `treat_none`.
     """
-    figure = _figure(_WIDE_INCHES)
+    figure = _figure(_WIDE_INCHES, _WIDE_MARGINS)
     axes = figure.subplots()
     _style(axes)
     at = columns["threshold"]
@@ -197,12 +201,12 @@ def training_curves(history: Columns, *, best_epoch: int | None = None) -> Figur
     `history` holds `epoch`, `stage`, `train_loss`, `validation_loss`, `train_accuracy`, `validation_accuracy` (0–1; NaN
     where unknown). Epochs of the frozen stage are shaded; `best_epoch` is marked.
     """
-    figure = _figure((8.4, 3.5))
+    figure = _figure((8.4, 3.5), {"left": 0.07, "right": 0.985, "bottom": 0.135, "top": 0.92, "wspace": 0.14})
     panels = figure.subplots(1, 2)
     epochs = np.asarray(history["epoch"], dtype=np.float64)
     for panel, quantity in zip(panels, ("loss", "accuracy"), strict=True):
         _style(panel)
-        _shade_frozen(panel, epochs, np.asarray(history["stage"]))
+        _shade_frozen(panel, epochs, np.asarray(history["stage"]), label_on_top=quantity == "accuracy")
         if best_epoch is not None:
             panel.axvline(
                 best_epoch, color=INK, linewidth=1.1, linestyle=(0, (5, 2)), label=f"best: epoch {best_epoch}"
@@ -218,6 +222,7 @@ def training_curves(history: Columns, *, best_epoch: int | None = None) -> Figur
         )  # fmt: skip
         panel.set_title(quantity.capitalize(), loc="left", fontsize=11, color=INK, fontweight="bold")
         panel.set_xlabel("Epoch", color=INK)
+        panel.set_xlim(epochs.min() - 0.5, epochs.max() + 0.5)
         panel.xaxis.set_major_locator(_whole_numbers())
     _legend(panels[0], "best")
     return figure
@@ -282,15 +287,20 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _figure(inches: tuple[float, float]) -> Figure:
+def _figure(inches: tuple[float, float], margins: Margins | None = None) -> Figure:
+    """An empty figure; fixed `margins` where the labels are ours, else as wide as the names of classes need."""
     from matplotlib.figure import Figure
 
-    return Figure(figsize=inches, layout="constrained", facecolor=PAPER)
+    # Measuring every label doubles the time to draw, so it is done only where labels are not known beforehand.
+    figure = Figure(figsize=inches, layout=None if margins else "constrained", facecolor=PAPER)
+    if margins:
+        figure.subplots_adjust(**margins)
+    return figure
 
 
 def _square(x_label: str, y_label: str) -> tuple[Figure, Axes]:
     """Axes from 0 to 1 both ways."""
-    figure = _figure(_SQUARE_INCHES)
+    figure = _figure(_SQUARE_INCHES, _SQUARE_MARGINS)
     axes = figure.subplots()
     _style(axes)
     axes.set_xlim(-0.02, 1.02)
@@ -339,23 +349,32 @@ def _whole_numbers() -> Locator:
 
 
 def _cells(axes: Axes, shares: npt.NDArray[np.float64]) -> None:
+    from matplotlib.collections import PatchCollection
+    from matplotlib.colors import to_rgba
     from matplotlib.patches import Rectangle
 
-    for (row, column), share in np.ndenumerate(shares):
-        corner = (column - 0.48, row - 0.48)
-        axes.add_patch(Rectangle(corner, 0.96, 0.96, facecolor=SHADE, linewidth=0))
-        axes.add_patch(Rectangle(corner, 0.96, 0.96, facecolor=MODEL, alpha=float(share), linewidth=0))
-    axes.set_xlim(-0.5, shares.shape[1] - 0.5)
-    axes.set_ylim(shares.shape[0] - 0.5, -0.5)
+    rows, columns = shares.shape
+    axes.add_patch(Rectangle((-0.5, -0.5), columns, rows, facecolor=SHADE, linewidth=0))
+    # One collection of the filled cells: a patch for each of forty classes squared would take seconds to draw.
+    filled = [(Rectangle((x - 0.5, y - 0.5), 1, 1), to_rgba(MODEL, shares[y, x])) for y, x in np.argwhere(shares > 0)]
+    cells = PatchCollection([cell for cell, _ in filled], linewidth=0)
+    cells.set_facecolor([colour for _, colour in filled])
+    axes.add_collection(cells)
+    axes.hlines(np.arange(0.5, rows - 1), -0.5, columns - 0.5, color=PAPER, linewidth=2)
+    axes.vlines(np.arange(0.5, columns - 1), -0.5, rows - 0.5, color=PAPER, linewidth=2)
+    axes.set_xlim(-0.5, columns - 0.5)
+    axes.set_ylim(rows - 0.5, -0.5)
     axes.set_aspect("equal")
 
 
-def _shade_frozen(axes: Axes, epochs: npt.NDArray[np.float64], stage: npt.NDArray[Any]) -> None:
+def _shade_frozen(axes: Axes, epochs: npt.NDArray[np.float64], stage: npt.NDArray[Any], *, label_on_top: bool) -> None:
+    # Loss starts high and accuracy low, so the word stands where the lines are not.
     frozen = epochs[stage == _FROZEN]
     if frozen.size:
         axes.axvspan(frozen.min() - 0.5, frozen.max() + 0.5, facecolor=SHADE, edgecolor=RULE, linewidth=0.8)
         where = axes.get_xaxis_transform()
-        axes.text(frozen.min() - 0.3, 0.97, "frozen", transform=where, fontsize=8.5, color=MUTED, va="top")
+        height, side = (0.97, "top") if label_on_top else (0.03, "bottom")
+        axes.text(frozen.min() - 0.3, height, "frozen", transform=where, fontsize=8.5, color=MUTED, va=side)
 
 
 def _legend(axes: Axes, place: Literal["best", "upper left", "lower left"]) -> None:

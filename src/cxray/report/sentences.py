@@ -203,7 +203,7 @@ def threshold(question: Question) -> Markup:
         )
     sources = {
         VALIDATION: Markup("That threshold was fixed before these films were judged: {}").format(chosen_on(known)),
-        FROZEN: Markup("That threshold was frozen with the model before these films were judged.")
+        FROZEN: Markup("That threshold was frozen with the model.")
         if value is not None
         else Markup("The decisions were frozen with the model; no single threshold reproduces them."),
         GIVEN: Markup("That threshold was given by hand; how it was chosen is not recorded."),

@@ -105,15 +105,15 @@ def _threshold(evaluation: Evaluation) -> Light:
     title = "Threshold chosen on other films"
     known = evaluation.facts.get("thresholds") or {}
     origins = {str((entry or {}).get("origin")) for entry in known.values()}
+    if FROZEN in origins and (evaluation.facts.get("splits") or {}).get("validation"):
+        return Light(
+            CAUTION, title, Markup("It was frozen with the model, which chooses on validation films like these.")
+        )
     if origins and origins <= {VALIDATION, FROZEN}:
         return Light(GOOD, title, Markup("It was fixed before these films were judged."))
     if GIVEN in origins:
-        return Light(
-            CAUTION,
-            title,
-            Markup("It was given by hand; nobody recorded how it was chosen."),
-            "Choose the threshold on a validation table and freeze it.",
-        )
+        advised = "Choose the threshold on a validation table and freeze it."
+        return Light(CAUTION, title, Markup("It was given by hand; nobody recorded how it was chosen."), advised)
     return Light(
         CAUTION,
         title,
