@@ -22,6 +22,7 @@ T = TypeVar("T")
 
 
 def between(low: float, high: float) -> Any:
+    """A dataclass field that `draw_parameters` draws uniformly from `low` to `high`."""
     return dataclasses.field(metadata={"range": (low, high)})
 
 
