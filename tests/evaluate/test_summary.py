@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 
+import cxray
 from cxray.errors import CxrayError, DataError, LabelError, SealedTestError, UsageError
 from cxray.evaluate import Evaluation, Record, evaluate
 from cxray.evaluate.screening import fingerprint
@@ -74,6 +75,10 @@ def test_threshold_carries_the_hash_of_its_table(judged, make_table):
     assert threshold["table_sha256"] == fingerprint(make_table(seed=1, split="validation"))
     assert threshold["split"] == "validation"
     assert judged.facts["table_sha256"] == fingerprint(make_table())
+
+
+def test_the_room_can_be_called(make_table):
+    assert cxray.evaluate(make_table(), threshold=0.5).records == evaluate(make_table(), threshold=0.5).records
 
 
 def test_order_of_where_the_operating_point_comes_from(make_table):

@@ -1,11 +1,14 @@
 """The judge: a predictions table in, records and exhibits out. Draws nothing and never sees a model.
 
-Names are loaded when first used, so importing this room costs nothing and a bundle can use `thresholds` alone.
+Names are loaded when first used, so importing this room costs nothing and a bundle can use `thresholds` alone. The
+room itself can be called: `cxray.evaluate(table)` is `cxray.evaluate.evaluate(table)`.
 """
 
 from __future__ import annotations
 
 import importlib
+import sys
+import types
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from cxray.evaluate.selfcheck import Check, selftest
     from cxray.evaluate.summary import evaluate
     from cxray.evaluate.thresholds import Policy, Threshold
+    from cxray.records import Predictions
 
 _HOME = {
     "Calibration": "calibration",
@@ -62,3 +66,16 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+class _Room(types.ModuleType):
+    """This module, made callable, because the house promises `cxray.evaluate(...)` and the room bears the same name."""
+
+    def __call__(self, predictions: Predictions, **options: Any) -> Evaluation:
+        """Judge `predictions`; the options are those of `evaluate`."""
+        from cxray.evaluate.summary import evaluate
+
+        return evaluate(predictions, **options)
+
+
+sys.modules[__name__].__class__ = _Room
