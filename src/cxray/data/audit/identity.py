@@ -33,8 +33,8 @@ class Reading:
     """One answer to "who is one patient", and what the films say.
 
     `pairs` are pairs of films that only this reading joins (for the chosen one: all pairs it joins). `alike` is the
-    AUROC of their similarity against matched controls, None when there are too few. `crossing` counts its patients
-    with films in more than one split.
+    AUROC of their similarity against matched controls, None when there are too few; `expected` is the lower limit of
+    the same figure for the chosen reading. `crossing` counts its patients with films in more than one split.
     """
 
     name: str
@@ -42,15 +42,19 @@ class Reading:
     pairs: int
     alike: Interval | None
     crossing: int
+    expected: float = _SUPPORTED_FROM
 
     @property
     def verdict(self) -> str:
-        """ "supported", "rejected" or "undecided"."""
+        """ "supported", "rejected" or "undecided".
+
+        Rejected are pairs that are clearly less alike than films known to show one person.
+        """
         if self.alike is None:
             return "undecided"
         if self.alike.low > _SUPPORTED_FROM:
             return "supported"
-        return "rejected" if self.alike.high < _SUPPORTED_FROM else "undecided"
+        return "rejected" if self.alike.high < max(self.expected, _SUPPORTED_FROM) else "undecided"
 
     def as_json(self) -> dict[str, object]:
         """For the evidence of a finding."""
@@ -101,7 +105,8 @@ def weigh_readings(scan: Scan, seed: int) -> tuple[Reading, list[Reading]]:
         seen.append(codes)
         reading = similarity.weigh(name, codes, chosen_codes)
         if reading.pairs:
-            others.append(reading)
+            expected = first.alike.low if first.alike else _SUPPORTED_FROM
+            others.append(dataclasses.replace(reading, expected=expected))
     return first, sorted(others, key=lambda reading: -(reading.alike.value if reading.alike else 0))
 
 

@@ -1,8 +1,9 @@
 """Films whose label surprises: for a person to read again, never to be deleted by a machine.
 
 The probe on whole thumbnails gives every training film a probability while it has not seen the film's patient. A film
-is listed when the probe, if it is any good, holds its label for very unlikely (self-confidence; Northcutt 2021,
-J Artif Intell Res 70:1373). Test films are not listed: their labels are nobody's to improve with a model.
+is listed when the probe, if it is any good, gives the other label at least the probability that films of that label
+have on average ("confident learning", Northcutt, Jiang & Chuang 2021, J Artif Intell Res 70:1373, equation 2). Test
+films are not listed: their labels are nobody's to improve with a model.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from cxray.data.audit.shortcuts import Reference
 from cxray.tables import Column
 
 _GOOD_PROBE = 0.8
-_UNLIKELY = 0.05
 
 
 def check_labels(scan: Scan, references: Sequence[Reference]) -> tuple[list[Finding], dict[str, Column]]:
@@ -39,7 +39,7 @@ def check_labels(scan: Scan, references: Sequence[Reference]) -> tuple[list[Find
         "info",
         f"{count_of(len(files), 'training film')} should be read again: a probe that never saw the patient finds the "
         "label very unlikely.",
-        {"films": len(files), "probability_below": _UNLIKELY, "most_surprising": rows[:20]},
+        {"films": len(files), "most_surprising": rows[:20]},
         "Have a radiologist look at the list (tables/suspects.csv). Many will be right: hard films surprise too.",
         files,
     )
@@ -50,7 +50,10 @@ def _suspects(scan: Scan, reference: Reference) -> list[dict[str, Any]]:
     if reference.probed.held_out.low < _GOOD_PROBE:
         return []
     own = _probability_of_label(reference.scores, reference.target.is_positive)
-    found = np.flatnonzero(np.nan_to_num(own, nan=1.0) < _UNLIKELY)
+    ill = reference.target.is_positive
+    usual = {side: float(np.nanmean(own[ill == side])) for side in (True, False)}
+    limit = np.where(ill, 1 - usual[False], 1 - usual[True])
+    found = np.flatnonzero(np.nan_to_num(own, nan=1.0) <= limit)
     return [
         {
             "file": scan.name(int(index)),

@@ -79,8 +79,8 @@ def readings(paths: Sequence[Path]) -> dict[str, list[str]]:
     parts = cut_names(stems(paths))
     longest = max((len(part.pieces) for part in parts), default=0)
     candidates: dict[str, list[str]] = {
-        "the number alone": ["" if part.number is None else str(part.number) for part in parts],
         "up to the number": ["_".join(part.pieces[: part.place + 1]) if part.counter else "" for part in parts],
+        "the number alone": ["" if part.number is None else str(part.number) for part in parts],
         "number and word": [_with_next_word(part) for part in parts],
         "the folder": [path.parent.as_posix() for path in paths],
     }

@@ -11,7 +11,6 @@ import dataclasses
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -121,9 +120,16 @@ def curved(features: Floats) -> Floats:
 
 
 def components(films: Floats, reference: Flags, most: int = 64) -> Floats:
-    """Films (N, pixels) as whitened principal components (N, ≤ most) that were found on the films of `reference`."""
-    count = min(most, int(reference.sum()) - 1, films.shape[1])
-    if count < 1:
+    """Films (N, pixels) as whitened principal components (N, ≤ most), found on the films of `reference`.
+
+    Directions in which these hardly vary are left out: whitening would turn their rounding errors into features. A
+    column of zeros is returned when nothing varies.
+    """
+    known = films[reference]
+    mean = known.mean(axis=0)
+    centred = known - mean
+    variance, directions = np.linalg.eigh(centred.T @ centred / max(len(known) - 1, 1))
+    useful = np.flatnonzero(variance > 1e-6 * max(float(variance[-1]), 1e-9))[::-1][: min(most, len(known) - 1)]
+    if not useful.size:
         return np.zeros((len(films), 1))
-    reduced = PCA(count, svd_solver="covariance_eigh", whiten=True).fit(films[reference]).transform(films)
-    return np.asarray(np.nan_to_num(reduced), dtype=np.float64)
+    return np.asarray((films - mean) @ (directions[:, useful] / np.sqrt(variance[useful])))

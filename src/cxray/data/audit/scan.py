@@ -143,7 +143,8 @@ def hash_bits(hash_films: npt.NDArray[np.uint8]) -> Flags:
     The idea of comparing neighbours is Krawetz 2013 ("Kind of like that"); 256 bits because 64 are too few for
     radiographs, which all look alike.
     """
-    return np.asarray((hash_films[:, :, 1:] > hash_films[:, :, :-1]).reshape(len(hash_films), -1))
+    height, width = hash_films.shape[1:]
+    return np.asarray((hash_films[:, :, 1:] > hash_films[:, :, :-1]).reshape(len(hash_films), height * (width - 1)))
 
 
 def packed_hashes(hash_films: npt.NDArray[np.uint8]) -> list[bytes]:

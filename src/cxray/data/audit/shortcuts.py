@@ -277,8 +277,7 @@ def _size(scan: Scan) -> Floats | None:
 
 
 def _file_bytes(scan: Scan) -> Floats | None:
-    size = np.log(np.maximum(scan.file_bytes, 1))
-    return _varying(np.column_stack([size, size - np.log(scan.height * scan.width)]))
+    return _varying(np.log(np.maximum(scan.file_bytes, 1))[:, None])
 
 
 def _intensity(scan: Scan) -> Floats:

@@ -1,0 +1,46 @@
+import dataclasses
+
+import numpy as np
+
+from cxray.data.audit.labels import check_labels
+from cxray.data.audit.scan import Scan
+from cxray.data.audit.shortcuts import look_at_whole_films, targets_of
+from tests.data.audit.conftest import relabel, scan_of, two_classes
+
+
+def easy_scan() -> Scan:
+    """Ill films have a lung field as bright again: a probe can tell them nearly always."""
+    scan = scan_of(two_classes(600, test_share=0.2))
+    thumbnails = scan.thumbnails.astype(np.float64) * 0.4
+    thumbnails[scan.label == "PNEUMONIA", 8:24, 8:24] += 100
+    return dataclasses.replace(scan, thumbnails=thumbnails.astype(np.uint8))
+
+
+def suspects(scan: Scan):
+    return check_labels(scan, look_at_whole_films(scan, targets_of(scan), 0))
+
+
+def test_right_labels_raise_no_suspicion():
+    findings, table = suspects(easy_scan())
+    assert findings == []
+    assert len(table["path"]) == 0
+
+
+def test_flipped_labels_are_listed_and_test_films_are_not():
+    scan = easy_scan()
+    label = np.array(scan.label)
+    train, test = np.flatnonzero(scan.split == "train"), np.flatnonzero(scan.split == "test")
+    flipped = [*train[:12], *test[:5]]
+    label[flipped] = np.where(label[flipped] == "NORMAL", "PNEUMONIA", "NORMAL")
+    findings, table = suspects(relabel(scan, label=label))
+    assert [(finding.code, finding.severity) for finding in findings] == [("label-suspect", "info")]
+    listed = set(findings[0].files)
+    assert set(scan.names(train[:12])) <= listed
+    assert len(listed) <= 15
+    assert not any(name.startswith("test/") for name in listed)
+    assert list(table["probability_of_label"]) == sorted(table["probability_of_label"])
+
+
+def test_a_probe_that_knows_nothing_accuses_nobody():
+    findings, _ = suspects(scan_of(two_classes(300)))
+    assert findings == []
