@@ -77,6 +77,16 @@ def test_tables_that_do_not_belong_together(models, make_table, text):
         Goal(margin=5)
 
 
+def test_finding_without_a_common_film_is_withheld(make_table, text):
+    base = make_table(60, label=text([""] * 60))
+    findings = np.column_stack([np.full(60, np.nan), np.arange(60) % 2])
+    table = dataclasses.replace(base, findings=findings)
+    found = compare({"a": table, "b": dataclasses.replace(table, scores=table.scores[::-1])})
+    assert found.record("auroc", "NORMAL", "model=a").withheld
+    assert found.facts["questions"]["NORMAL"]["best"] is None
+    assert found.facts["questions"]["PNEUMONIA"]["best"] in ("a", "b")
+
+
 def test_seeds_of_recipes(models, make_table, with_scores):
     table = make_table(300)
     rng = np.random.default_rng(5)

@@ -105,6 +105,14 @@ def test_prevalence_is_recovered_by_both_methods():
     assert "both classes" in shift.prevalence_interval(now, 1.0, np.arange(20_000)).withheld
 
 
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_prevalence_of_hard_scores_does_not_divide_by_zero(share):
+    scores = np.full(50, share)
+    assert shift.prevalence_by_em(scores, 0.5) == pytest.approx(share, abs=1e-6)
+    mixed = np.array([0.0, 0.0, 0.0, 1.0])
+    assert shift.prevalence_by_em(mixed, 0.5) == pytest.approx(0.25)
+
+
 def test_prevalence_by_calls(make_table):
     task = single(make_table(600))
     calls = task.scores >= 0.5

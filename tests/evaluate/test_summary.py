@@ -287,6 +287,25 @@ def test_findings_are_judged_one_by_one_with_unknown_truth_masked(multi_label):
     assert (found.tables["findings"]["p_holm"] >= found.tables["findings"]["p"]).all()
 
 
+def test_finding_without_validation_cases_falls_back_with_a_warning(multi_label):
+    validation = multi_label(1, "validation")
+    findings = validation.findings.copy()
+    findings[:, 0] = 0
+    found = evaluate(multi_label(), validation=dataclasses.replace(validation, findings=findings))
+    assert found.facts["thresholds"]["NORMAL"]["origin"] == "most probable class"
+    assert found.facts["thresholds"]["PNEUMONIA"]["origin"] == "chosen on the validation table"
+    assert "NORMAL: 0.5 is used as threshold" in " ".join(found.facts["warnings"])
+
+
+def test_scores_of_exactly_zero_and_one_are_judged(make_table, with_scores):
+    table, validation = make_table(), make_table(seed=1, split="validation")
+    hard = [with_scores(one, (one.scores[:, 1] > 0.5).astype(float)) for one in (table, validation)]
+    found = evaluate(hard[0], validation=hard[1])
+    assert "infinite" in found.record("log_loss").withheld
+    assert found.record("calibration_slope").value is not None
+    assert "moved inwards" in " ".join(found.record("calibration_slope").assumptions)
+
+
 def test_finding_that_is_neither_yes_nor_no(multi_label):
     table = multi_label()
     findings = table.findings.copy()

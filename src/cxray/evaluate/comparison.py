@@ -250,6 +250,8 @@ def _singles(question: _Question, level: float) -> list[tuple[str, Estimate]]:
 
 
 def _pairs(question: _Question, goal: Goal, level: float, seed: int) -> Iterator[_Difference]:
+    if not len(question.is_positive):
+        return
     both = question.is_positive.any() and not question.is_positive.all()
     bootstrap = question.bootstrap(seed)
     draws: list[Floats] = []

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from cxray.errors import SealedTestError, UsageError
+from cxray.errors import DataError, SealedTestError, UsageError
 from cxray.evaluate import thresholds
 from cxray.evaluate.record import Flags
 from cxray.evaluate.screening import Screened, Task, fingerprint, screen, tasks
@@ -94,7 +94,15 @@ def _from_validation(
     positive = questions[0].label if len(questions) == 1 else ""
     points = []
     for task, source in zip(questions, tasks(seen.table, positive), strict=True):
-        chosen = thresholds.choose(policy, source.scores, source.is_positive, split, digest, source.patient)
+        try:
+            chosen = thresholds.choose(policy, source.scores, source.is_positive, split, digest, source.patient)
+        except DataError as error:
+            if positive:
+                raise
+            # One finding that the validation films cannot serve must not cost the judgement of all others.
+            warnings.append(f"{task.label}: 0.5 is used as threshold. {error.message}")
+            points.append(_at(task, 0.5, MOST_PROBABLE))
+            continue
         point = _at(task, chosen.value, VALIDATION)
         points.append(dataclasses.replace(point, facts={**point.facts, **chosen.to_dict()}))
     return points

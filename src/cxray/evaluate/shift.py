@@ -26,6 +26,7 @@ _MOST_PATIENTS = 5000
 _FOLDS = 5
 _RIDGE = 1e-2
 _BINS = 1000
+_LEAST_SHARE = 1e-12
 _DRAWS = 200
 
 
@@ -43,7 +44,8 @@ def prevalence_by_em(
         renewed = float(mass @ adjust_prevalence(scores, trained_at, share) / mass.sum())
         if abs(renewed - share) < tolerance:
             return renewed
-        share = renewed
+        # At exactly 0 or 1 the rule of Bayes divides 0 by 0 for a score of 1 or 0.
+        share = min(max(renewed, _LEAST_SHARE), 1 - _LEAST_SHARE)
     return share
 
 
@@ -219,8 +221,10 @@ def _repaired(logits: Floats, truth: Floats, local: Flags) -> tuple[float, float
         return float("nan"), float("nan")
     rest = ~local
     moved = fit_logistic(np.ones((int(local.sum()), 1)), truth[local], offset=logits[local])
-    slope, intercept = fit_platt(logits[local], truth[local])
     alone = float("nan") if moved is None else _loss(logits[rest] + moved[0], truth[rest])
+    if np.ptp(logits[local]) == 0:
+        return alone, float("nan")
+    slope, intercept = fit_platt(logits[local], truth[local])
     return alone, _loss(slope * logits[rest] + intercept, truth[rest])
 
 
