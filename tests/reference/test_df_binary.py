@@ -60,3 +60,23 @@ def test_net_benefit_and_interventions_avoided(films):
 def test_treat_all_at_threshold_zero_is_the_prevalence(films):
     curve = benefit.decision_curve(*films, thresholds=np.array([1e-12]))
     assert curve["treat_all"][0] == pytest.approx(0.140, abs=1e-9)
+
+
+def test_case_control_study_restated_at_the_prevalence_of_patients():
+    table = np.genfromtxt(Path(__file__).with_name("df_case_control.csv"), delimiter=",", names=True)
+    truth, patient = table["casecontrol"] == 1, np.arange(len(table))
+    options = {"threshold_probability": 0.25, "prevalence": 0.15}
+    calls = table["cancerpredmarker"] >= 0.25
+    found = benefit.net_benefit_at_prevalence(calls, truth, patient, **options)
+    assert found.value == pytest.approx(0.01495671, abs=5.1e-9)
+    everyone = np.ones(len(truth), dtype=bool)
+    assert benefit.net_benefit_at_prevalence(everyone, truth, patient, **options).value == pytest.approx(-0.13333333)
+
+
+def test_restating_at_the_tables_own_prevalence_changes_nothing(films):
+    scores, truth, patient = films
+    calls = scores >= 0.25
+    restated = benefit.net_benefit_at_prevalence(
+        calls, truth, patient, threshold_probability=0.25, prevalence=truth.mean()
+    )
+    assert restated.value == pytest.approx(benefit.net_benefit(calls, truth, patient, 0.25).value)

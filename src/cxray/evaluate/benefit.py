@@ -11,7 +11,7 @@ import numpy as np
 
 from cxray.evaluate import clusters
 from cxray.evaluate.intervals import normal_quantile, sandwich
-from cxray.evaluate.record import LEVEL, Codes, Estimate, Flags, Floats
+from cxray.evaluate.record import LEVEL, Codes, Estimate, Flags, Floats, withhold
 
 THRESHOLDS: Floats = np.round(np.arange(0.01, 1.0, 0.01), 2)
 
@@ -27,6 +27,30 @@ def net_benefit(
         f"A missed ill film weighs as much as {1 / threshold_probability - 1:.3g} false alarms "
         f"(threshold probability {threshold_probability:.3g})."
     )
+
+
+def net_benefit_at_prevalence(
+    calls: Flags,
+    is_positive: Flags,
+    patient: Codes,
+    *,
+    threshold_probability: float,
+    prevalence: float,
+    level: float = LEVEL,
+) -> Estimate:
+    """Net benefit per film where a share `prevalence` (0–1) is ill, if sensitivity and specificity hold there.
+
+    Needed for tables that were not sampled as patients come, such as case-control collections (Vickers & Elkin 2006).
+    """
+    if is_positive.all() or not is_positive.any():
+        return withhold("Net benefit at another prevalence needs films of both classes.")
+    harm = threshold_probability / (1 - threshold_probability)
+    found, alarms = calls[is_positive].mean(), calls[~is_positive].mean()
+    value = prevalence * found - (1 - prevalence) * harm * alarms
+    of_ill = prevalence * (calls - found) / is_positive.sum()
+    of_healthy = (1 - prevalence) * harm * (calls - alarms) / (~is_positive).sum()
+    answer, _ = sandwich(value, np.where(is_positive, of_ill, -of_healthy), patient, level)
+    return answer.noting(f"At a stated prevalence of {prevalence:.1%}, if sensitivity and specificity hold there.")
 
 
 def decision_curve(

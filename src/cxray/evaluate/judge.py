@@ -188,6 +188,11 @@ def _probabilities(bench: _Bench, point: OperatingPoint) -> Iterator[Record]:
         yield bench.record("net_benefit", withhold("Net benefit needs one threshold strictly between 0 and 1."))
     else:
         yield bench.record("net_benefit", benefit.net_benefit(point.calls, *given[1:3], harm, level))
+        for prevalence in bench.settings.prevalence:
+            moved = benefit.net_benefit_at_prevalence(
+                point.calls, *given[1:3], threshold_probability=harm, prevalence=prevalence, level=level
+            )
+            yield bench.record(f"net_benefit_at_prevalence_{prevalence:g}", moved)
 
 
 def _proofs(bench: _Bench, calls: Flags) -> Iterator[Record]:
