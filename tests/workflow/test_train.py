@@ -31,6 +31,14 @@ def command(films: Path, out: Path, *more: str) -> list[str]:
     return [sys.executable, "-m", "cxray", *map(str, arguments)]
 
 
+def wait_for(process: subprocess.Popen[str], beginning: str) -> None:
+    """Read the process's stderr until a line begins so."""
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith(beginning):
+            return
+
+
 def test_a_run_holds_everything_the_contract_names(tiny_run: Path) -> None:
     names = {path.relative_to(tiny_run).as_posix() for path in tiny_run.rglob("*")}
     assert {
@@ -79,16 +87,12 @@ def test_keras_and_the_graph_agree(tiny_run: Path, phantom_films: Path) -> None:
 
 def test_a_killed_run_resumes_to_the_same_end(tiny_run: Path, phantom_films: Path, tmp_path: Path) -> None:
     out = tmp_path / "killed"
-    process = subprocess.Popen(command(phantom_films, out), stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
-    for line in process.stderr:
-        if line.startswith("epoch 1 "):
-            break
-    deadline = time.monotonic() + 30
-    while not (out / "checkpoint" / "state.npz").is_file() and time.monotonic() < deadline:
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    with subprocess.Popen(command(phantom_films, out), stderr=subprocess.PIPE, text=True) as process:
+        wait_for(process, "epoch 1 ")
+        deadline = time.monotonic() + 30
+        while not (out / "checkpoint" / "state.npz").is_file() and time.monotonic() < deadline:
+            time.sleep(0.005)
+        process.send_signal(signal.SIGKILL)
     assert (out / "checkpoint" / "state.npz").is_file()
     assert not rundir.is_complete(out)
     resumed = subprocess.run(command(phantom_films, out, "--resume"), capture_output=True, text=True, check=False)
@@ -105,13 +109,10 @@ def test_a_killed_run_resumes_to_the_same_end(tiny_run: Path, phantom_films: Pat
 def test_an_interrupt_leaves_a_usable_run(phantom_films: Path, tmp_path: Path) -> None:
     out = tmp_path / "interrupted"
     many = command(phantom_films, out, "--set=train.epochs=500")
-    process = subprocess.Popen(many, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert process.stderr is not None
-    for line in process.stderr:
-        if line.startswith("epoch 2 "):
-            break
-    process.send_signal(signal.SIGINT)
-    output, errors = process.communicate(timeout=120)
+    with subprocess.Popen(many, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        wait_for(process, "epoch 2 ")
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=120)
     assert process.returncode == 130, errors
     assert rundir.is_complete(out)
     assert json.loads((out / "run.json").read_text())["interrupted"] is True
@@ -152,9 +153,7 @@ def test_unreadable_films_are_left_out_and_listed(phantom_films: Path, tmp_path:
         (lambda p: draw(p / "train" / "A" / "1.png"), SplitError, "Only one class was found: A"),
         (
             lambda p: [
-                draw(p / "train" / c / f"patient-{c}{n}-{f}.png", seed=f)
-                for c, n in (("A", 1), ("B", 2))
-                for f in (1, 2)
+                draw(p / "train" / c / f"patient-{n}-{f}.png", seed=f) for c, n in (("A", 1), ("B", 2)) for f in (1, 2)
             ],
             SplitError,
             "films of one patient only",

@@ -26,12 +26,11 @@ def command(data: Path, out: Path, seed: int, overwrite: bool, as_json: bool) ->
     from cxray import rundir
     from cxray.data.audit import audit
 
-    rundir.prepare_folder(out, overwrite=overwrite)
+    rundir.prepare_folder(out, overwrite=overwrite)  # before the work, so that a wrong --out costs no time
     result = audit(data, seed=seed)
     result.save(out)
-    rundir.write_manifest(out, {"kind": "audit", "data": str(data)})
     if as_json:
-        print_json(result.to_dict())
+        print_json(result.as_json())
     else:
         click.echo(result.text())
         click.echo(f"Findings: {out / 'audit.json'}")

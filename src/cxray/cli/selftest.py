@@ -20,7 +20,7 @@ def command(as_json: bool) -> None:
     Example:
       cxray selftest
     """
-    from cxray.evaluate.selftest import selftest
+    from cxray.evaluate import selftest
 
     rows = selftest()
     if as_json:

@@ -17,6 +17,7 @@ from cxray import progress
 from cxray.errors import ConfigError
 
 _DOWNLOAD_TIMEOUT_SECONDS = 30.0
+_WEIGHTS_SIDE = 224
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,11 +87,15 @@ def load_backbone(name: str, height: int, width: int, *, weights: str) -> tuple[
 
     backbone = BACKBONES[name]
     build = getattr(keras.applications, backbone.application)
-    options = {"include_top": False, "input_shape": (height, width, 3), **dict(backbone.options)}
+    options = {"include_top": False, **dict(backbone.options)}
+    model = build(weights=None, input_shape=(height, width, 3), **options)
     if weights == "imagenet":
         try:
+            # Some families keep a file for every size; the one for 224 pixels fits all, since no layer knows the size.
+            shape = (_WEIGHTS_SIDE, _WEIGHTS_SIDE, 3)
             with _patience(), contextlib.redirect_stdout(sys.stderr):
-                return build(weights="imagenet", **options), "imagenet"
+                model.set_weights(build(weights="imagenet", input_shape=shape, **options).get_weights())
+            return model, "imagenet"
         except Exception as error:  # URLError, socket.timeout, OSError, ValueError for a damaged download, ...
             progress.say(
                 f"Warning: ImageNet weights of {name} are not in the Keras cache and could not be downloaded "
@@ -98,7 +103,7 @@ def load_backbone(name: str, height: int, width: int, *, weights: str) -> tuple[
                 "weaker model. Put the weights into ~/.keras/models, or use a network that needs none: "
                 "--set model.backbone=small_cnn"
             )
-    return build(weights=None, **options), "none"
+    return model, "none"
 
 
 @contextlib.contextmanager

@@ -92,10 +92,10 @@ def fit(recipe: Recipe, classes: int, training: LabelledFilms, validation: Label
     try:
         loop.run()
     except KeyboardInterrupt:
-        if loop.best is None:
+        if not loop.history:
             raise
         interrupted = True
-        progress.say(f"Interrupted: keeping the weights of epoch {loop.best.epoch}.")
+        progress.say(f"Interrupted: keeping the weights of epoch {(loop.best or loop.history[-1]).epoch}.")
     network.model.set_weights(loop.best_weights)
     return Fit(network, tuple(loop.history), loop.best, interrupted, strategy.num_replicas_in_sync)
 
@@ -244,9 +244,10 @@ class _Loop:
             films_per_second=rate,
         )
         self.history.append(row)
-        if is_better(row, self.best, self.recipe.train.monitor):
-            self.best = row
+        improved = is_better(row, self.best, self.recipe.train.monitor)
+        if improved or self.best is None:  # as long as the measure is undefined, the latest weights are the best known
             self.best_weights = self.model.get_weights()
+        self.best = row if improved else self.best
         self._publish(row)
 
     def _publish(self, row: Epoch) -> None:

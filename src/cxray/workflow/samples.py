@@ -28,5 +28,5 @@ def sample_sheet(records: Sequence[ImageRecord], prepared: PreparedFilms, indice
             captions.append(name)
     films = prepared.take(indices[np.array(chosen)])
     stream = io.BytesIO()
-    figures.contact_sheet(films, captions).savefig(stream, format="png")
+    figures.contact_sheet(list(films), captions).savefig(stream, format="png")
     return stream.getvalue()

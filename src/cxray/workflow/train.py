@@ -191,7 +191,7 @@ class _Journey:
                 "patients": {split: len({r.patient for r in rows}) for split, rows in self.films.records.items()},
                 "identity": dataclasses.asdict(self.intake.identity),
             },
-            "metrics": dataclasses.asdict(trained.best) if trained.best else {},
+            "metrics": _without_nan(dataclasses.asdict(trained.best)) if trained.best else {},
             "weights": trained.network.weights,
         }
         bundle, table = assemble(
@@ -319,6 +319,11 @@ class _Journey:
                 "interrupted": facts["interrupted"],
             },
         )
+
+
+def _without_nan(row: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON knows no NaN: an undefined measure is null."""
+    return {name: None if isinstance(value, float) and np.isnan(value) else value for name, value in row.items()}
 
 
 def _targets(records: Sequence[ImageRecord], intake: Intake) -> npt.NDArray[Any]:
