@@ -77,14 +77,7 @@ def plan(
             "Wilson",
         ),
     ]
-    for missed in range(_MISSES_SHOWN):
-        needed = positives_to_prove(sensitivity, missed)
-        rows.append(
-            _row(f"ill patients to prove a sensitivity of {sensitivity:g} with {missed} missed", needed, "exact")
-        )
-    errors = {"c_statistic": half_width / normal_quantile(level), "slope": 0.15, "intercept": 0.15}
-    for name, needed in films_for_validation(prevalence, auroc, **errors).items():
-        rows.append(_row(f"patients for the {name} (standard error {errors[name]:.3g})", needed, "Pavlou et al. 2021"))
+    rows += _proof_rows(sensitivity) + _validation_rows(prevalence, auroc, half_width / normal_quantile(level))
     facts = {
         "prevalence": prevalence,
         "auroc": auroc,
@@ -207,6 +200,23 @@ def _smallest(is_enough: Any, start: int) -> int:
         middle = (low + high) // 2
         low, high = (low, middle) if is_enough(middle) else (middle + 1, high)
     return high
+
+
+def _proof_rows(sensitivity: float) -> list[Mapping[str, Any]]:
+    asked = f"ill patients to prove a sensitivity of {sensitivity:g} with"
+    return [
+        _row(f"{asked} {missed} missed", positives_to_prove(sensitivity, missed), "exact")
+        for missed in range(_MISSES_SHOWN)
+    ]
+
+
+def _validation_rows(prevalence: float, area: float, standard_error: float) -> list[Mapping[str, Any]]:
+    errors = {"c_statistic": standard_error, "slope": 0.15, "intercept": 0.15}
+    found = films_for_validation(prevalence, area, **errors)
+    return [
+        _row(f"patients for the {name} (standard error {errors[name]:.3g})", needed, "Pavlou et al. 2021")
+        for name, needed in found.items()
+    ]
 
 
 def _row(question: str, answer: int, source: str) -> Mapping[str, Any]:
