@@ -44,7 +44,15 @@ def test_durations(seconds, text):
 
 def test_negative_numbers_have_a_true_minus_sign():
     assert numbers.signed(-0.1234) == "−0.123"
-    assert numbers.plain(-1.5) == "−1.5"
+    assert numbers.fraction(-0.1234) == "−0.123"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(1.0, "1.00"), (-1.5, "−1.50"), (6.362, "6.36"), (0.02508, "0.0251"), (123.4, "123"), (1234.5, "1,234")],
+)
+def test_other_numbers_keep_three_digits(value, text):
+    assert numbers.plain(value) == text
 
 
 def test_a_record_is_printed_with_its_source():

@@ -227,7 +227,7 @@ def test_screen_readers_are_told_what_is_seen(case):
     assert page.all("html", lang="en")
     assert len(page.all("h1")) == 1
     for element in page.elements:
-        if element.attributes.get("role") in ("img", "region"):
+        if element.attributes.get("role") in ("img", "group", "region"):
             assert element.attributes["aria-label"]
         if element.tag == "img":
             assert element.attributes["alt"]

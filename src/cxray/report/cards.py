@@ -18,6 +18,8 @@ from cxray.report.questions import Columns, Question
 from cxray.report.text import printable
 
 MOST_ROWS = 60
+# Columns that hold names of records.
+_RECORD_NAMES = ("measure", "fixed")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,7 +125,10 @@ _CARDS: dict[str, tuple[str, str, tuple[_Column, ...]]] = {
 }
 
 
-def cards(question: Question, names: Sequence[str] = tuple(_CARDS)) -> list[Card]:
+CARD_NAMES = tuple(_CARDS)
+
+
+def cards(question: Question, names: Sequence[str] = CARD_NAMES) -> list[Card]:
     """Every known small table of `question`, or those of `names`, in order."""
     found = ((name, question.table(name)) for name in names)
     return [_card(name, table) for name, table in found if table is not None and _fits(name, table)]
@@ -144,7 +149,8 @@ def _card(name: str, table: Columns) -> Card:
 
 def _cell(table_name: str, table: Columns, column: _Column, row: int) -> Markup:
     if column.form is None:
-        return Markup("<bdi>{}</bdi>").format(printable(str(table[column.name][row])).replace("_", " "))
+        text = printable(str(table[column.name][row]))
+        return Markup("<bdi>{}</bdi>").format(numbers.title(text) if column.name in _RECORD_NAMES else text)
     value = _number(table_name, table[column.name], column.name, row, column.form)
     if column.limits is None or not _is_known(table[column.limits[0]][row]):
         return value

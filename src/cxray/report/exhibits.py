@@ -46,6 +46,11 @@ class Exhibit:
     table: str = ""
     anchor: str = ""
 
+    @property
+    def is_wide(self) -> bool:
+        """Whether the figure is drawn for the whole width of a page."""
+        return self.key in ("decision-curve", "overview")
+
 
 @dataclasses.dataclass(frozen=True)
 class _Plan:

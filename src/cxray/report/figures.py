@@ -118,8 +118,7 @@ def confusion_matrix(counts: npt.NDArray[Any], *, truth: Sequence[str], answers:
     axes.set_xticks(range(len(answers)), [_literal(name) for name in answers], rotation=0 if len(answers) < 3 else 60)
     axes.set_yticks(range(len(truth)), [_literal(name) for name in truth])
     axes.tick_params(length=0, labelsize=small, colors=INK)
-    axes.set_xlabel("Model says", color=MUTED)
-    axes.set_ylabel("Truth", color=MUTED)
+    axes.set_title("Rows: the truth. Columns: what the model says.", loc="left", fontsize=9, color=MUTED)
     for spine in axes.spines.values():
         spine.set_visible(False)
     return figure

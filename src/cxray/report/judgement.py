@@ -16,14 +16,16 @@ from markupsafe import Markup
 from cxray.evaluate.evaluation import Evaluation
 from cxray.evaluate.record import Record
 from cxray.report import sentences
-from cxray.report.cards import Card, cards
+from cxray.report.cards import CARD_NAMES, Card, cards
 from cxray.report.exhibits import EXPERT, NEWCOMER, Exhibit, class_confusion, exhibits, overview, slug
+from cxray.report.grade import Grade, grade
 from cxray.report.people import Thousand, default_step, thousands
-from cxray.report.questions import Question, overall_records, questions_of
+from cxray.report.questions import Question, find_record, overall_records, questions_of
 from cxray.report.trust import PROBLEM, Light, advice, lights
 
 MOST_DRAWN = 12
 MOST_ERRORS = 8
+_NEWCOMER_CARDS = ("slices", "referral")
 
 HEADLINES = {
     "auroc": "Ranking ability. 0.5 is a coin toss, 1 is perfect.",
@@ -84,6 +86,7 @@ class Answer:
     missed: tuple[Mistake, ...]
     alarms: tuple[Mistake, ...]
     cards: tuple[Card, ...]
+    expert_cards: tuple[Card, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,8 +97,10 @@ class Judgement:
     evaluation: Evaluation
     answers: tuple[Answer, ...]
     lights: tuple[Light, ...]
+    grade: Grade
     advice: tuple[str, ...]
     overall: tuple[Record, ...]
+    mean_ranking: Markup
     overview: Exhibit | None
     classes: Exhibit | None
 
@@ -124,13 +129,16 @@ def judgement(evaluation: Evaluation, *, key: str = "", folder: Path | None = No
     questions = questions_of(evaluation)
     answers = tuple(_answer(question, key, folder, len(questions)) for question in questions)
     found = lights(evaluation)
+    mean = find_record(evaluation, "macro_auroc", "")
     return Judgement(
         key=key,
         evaluation=evaluation,
         answers=answers,
         lights=tuple(found),
+        grade=grade(found),
         advice=tuple(advice(found)),
         overall=tuple(overall_records(evaluation)),
+        mean_ranking=sentences.mean_ranking(mean) if mean else Markup(""),
         overview=overview(questions, key=key, folder=folder),
         classes=class_confusion(evaluation, key=key, folder=folder),
     )
@@ -155,7 +163,8 @@ def _answer(question: Question, key: str, folder: Path | None, questions: int) -
         explorer=_explorer(question),
         missed=missed,
         alarms=alarms,
-        cards=tuple(cards(question)),
+        cards=tuple(cards(question, _NEWCOMER_CARDS)),
+        expert_cards=tuple(cards(question, [name for name in CARD_NAMES if name not in _NEWCOMER_CARDS])),
     )
 
 

@@ -26,6 +26,12 @@ _PERCENT = frozenset(
         "balanced_accuracy",
         "sensitivity_worst_case",
         "specificity_worst_case",
+        "sensitivity_proven",
+        "specificity_proven",
+        "conformal_coverage",
+        "conformal_answered",
+        "prevalence_by_em",
+        "prevalence_by_calls",
     }
 )
 _ANY_SIZE = frozenset({"likelihood_ratio_positive", "likelihood_ratio_negative", "log_loss", "observed_expected_ratio"})
@@ -61,6 +67,20 @@ TITLES = {
     "brier_uncertainty": "Brier score: uncertainty",
     "expected_calibration_error": "Expected calibration error",
     "net_benefit": "Net benefit",
+    "sensitivity_worst_case": "Sensitivity if every film without a result were wrong",
+    "specificity_worst_case": "Specificity if every film without a result were wrong",
+    "sensitivity_proven": "Sensitivity, proven lower bound",
+    "specificity_proven": "Specificity, proven lower bound",
+    "area_under_risk_coverage": "Area under the risk-coverage curve",
+    "score_shift_positive": "Score shift since validation, with the finding",
+    "score_shift_negative": "Score shift since validation, without it",
+    "prevalence_by_em": "Prevalence estimated from the scores (EM)",
+    "prevalence_by_calls": "Prevalence estimated from the decisions",
+    "conformal_coverage": "Conformal coverage",
+    "conformal_answered": "Answered with one class",
+    "auroc_difference": "AUROC, difference to the rest",
+    "sensitivity_difference": "Sensitivity, difference to the rest",
+    "specificity_difference": "Specificity, difference to the rest",
     "macro_auroc": "AUROC, mean over classes",
     "hand_till_auroc": "Hand and Till's AUROC",
 }
@@ -81,7 +101,7 @@ def percent(share: float) -> str:
 
 def fraction(value: float) -> str:
     """A number in 0–1 with three decimals; never 0.000 or 1.000 unless it is."""
-    return _honest(value, lambda number: f"{number:.3f}", least=0.001)
+    return _honest(value, signed, least=0.001)
 
 
 def whole_of_hundred(share: float) -> str:
@@ -90,8 +110,9 @@ def whole_of_hundred(share: float) -> str:
 
 
 def plain(value: float) -> str:
-    """Any other number, three significant digits, with a true minus sign and no exponent for everyday sizes."""
-    return f"{value:.3g}".replace("-", "−")
+    """Any other number, three significant digits and a true minus sign; whole above a thousand."""
+    text = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:#.3g}".rstrip(".")
+    return text.replace("-", "−")
 
 
 def signed(value: float) -> str:

@@ -21,6 +21,7 @@ from cxray.report.embed import inline_svg
 from cxray.report.judgement import MOST_DRAWN, Judgement, judgement
 from cxray.report.page import FIGURES, REPORT
 from cxray.report.pages import picture, write_page
+from cxray.rundir import write_text
 
 CURVES = "training_curves"
 _CURVE_COLUMNS = ("epoch", "stage", "train_loss", "validation_loss", "train_accuracy", "validation_accuracy")
@@ -123,8 +124,9 @@ def _curves(folder: Path, facts: Mapping[str, Any], history: Sequence[Any]) -> M
     best = facts.get("best_epoch")
     figure = figures.training_curves(columns, best_epoch=None if best is None else int(best))
     figures.save_figure(figure, folder / f"{CURVES}.png")
-    figures.save_figure(figure, folder / f"{CURVES}.svg")
-    return inline_svg(figures.figure_svg(figure), name=CURVES, title=f"Loss and accuracy by epoch. {_CURVES_READING}")
+    svg = figures.figure_svg(figure)
+    write_text(folder / f"{CURVES}.svg", svg)
+    return inline_svg(svg, name=CURVES, title=f"Loss and accuracy by epoch. {_CURVES_READING}")
 
 
 def _splits(facts: Mapping[str, Any]) -> list[Split]:

@@ -192,6 +192,16 @@ def weigh(record: Record, ideal: float) -> int:
     return -1 if record.high < ideal else 1 if record.low > ideal else 0
 
 
+def mean_ranking(record: Record) -> Markup:
+    """The mean AUROC over classes in words; the reason when it is withheld."""
+    if record.value is None:
+        return Markup("{}").format(record.withheld)
+    limits = Markup("")
+    if record.low is not None:
+        limits = Markup(" ({} interval {})").format(numbers.level(record), numbers.interval(record))
+    return Markup("On average over the classes the AUROC is {}{}.").format(numbers.shown(record), limits)
+
+
 def threshold(question: Question) -> Markup:
     """Where the line between positive and negative lies, and who drew it."""
     known = question.threshold
@@ -239,7 +249,7 @@ def policy(text: str) -> Markup:
     form = _POLICIES.get(stem)
     if form is None or not _is_number(target or "0"):
         return Markup("the policy {}").format(name(text))
-    goal = numbers.plain(float(target)) if stem == "cost_ratio" and target else target and f"{100 * float(target):g}%"
+    goal = f"{float(target):g}" if stem == "cost_ratio" and target else target and f"{100 * float(target):g}%"
     return Markup("{} (policy <code>{}</code>)").format(form.format(goal), printable(text))
 
 
