@@ -75,9 +75,18 @@ def test_cost_policies_reach_the_least_cost(films, policy, miss, alarm):
 def test_separable_classes_get_the_middle_of_the_gap_on_the_logit_scale():
     scores = np.array([0.01, 0.02, 0.1, 0.9, 0.97, 0.99])
     is_positive = np.arange(6) >= 3
-    for policy in ("youden", "target_sensitivity:0.6", "target_specificity:0.6", "cost_ratio:3"):
+    for policy in ("youden", "target_sensitivity:0.99", "target_specificity:0.99", "cost_ratio:3"):
         chosen = choose(policy, scores, is_positive, "validation", SHA)
         assert chosen.value == pytest.approx(0.5)
+
+
+def test_a_target_is_taken_at_its_word_even_where_more_would_cost_nothing():
+    scores = np.array([0.01, 0.02, 0.1, 0.9, 0.97, 0.99])
+    is_positive = np.arange(6) >= 3
+    sensitive = choose("target_sensitivity:0.6", scores, is_positive, "validation", SHA)
+    assert rates(scores, is_positive, sensitive.value) == (pytest.approx(2 / 3), 1.0)
+    specific = choose("target_specificity:0.6", scores, is_positive, "validation", SHA)
+    assert rates(scores, is_positive, specific.value) == (1.0, pytest.approx(2 / 3))
 
 
 def test_scores_saturated_in_float32_still_give_a_threshold_that_separates():
