@@ -19,7 +19,7 @@ from scipy import ndimage
 
 from cxray.config import InputCard
 from cxray.data.audit.findings import Finding, count_of, percent
-from cxray.data.audit.scan import Flags, Floats, Integers, Scan, hash_bits
+from cxray.data.audit.scan import Flags, Floats, Integers, Scan, hash_bits, standard_rows
 from cxray.data.cache import WORKERS
 from cxray.data.prepare import prepare_file
 from cxray.errors import UnreadableImage
@@ -143,12 +143,12 @@ class _Candidates:
 def _propose(scan: Scan, films: Integers) -> _Candidates:
     """Pairs near in hash and alike as thumbnails, most alike first."""
     hashes = scan.hash_films[films]
-    thumbnails = scan.thumbnails[films].astype(np.float32)
+    thumbnails = scan.thumbnails[films]
     found = []
     for mirror in (False, True):
         first, second = _near_hashes(hashes, hashes[:, :, ::-1] if mirror else hashes)
-        left = _standard(thumbnails)
-        right = _standard(thumbnails[:, :, ::-1]) if mirror else left
+        left = standard_rows(thumbnails)
+        right = standard_rows(thumbnails[:, :, ::-1]) if mirror else left
         correlation = _row_products(left, right, first, second)
         keep = correlation >= _THUMBNAIL_CORRELATION
         mirrored = np.full(int(keep.sum()), mirror)
@@ -175,14 +175,6 @@ def _near_hashes(left: npt.NDArray[np.uint8], right: npt.NDArray[np.uint8]) -> t
 
 def _signs(hash_films: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     return np.where(hash_bits(hash_films), np.float32(1), np.float32(-1))
-
-
-def _standard(films: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Films (N, height, width) as rows of zero mean and length one."""
-    rows = films.reshape(len(films), -1)
-    rows = rows - rows.mean(axis=1, keepdims=True)
-    length = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.asarray(rows / np.maximum(length, 1e-6), dtype=np.float32)
 
 
 def _row_products(
@@ -229,7 +221,7 @@ def _detail(record: ImageRecord) -> npt.NDArray[np.float32] | None:
 
 
 def _detail_correlation(one: npt.NDArray[np.float32], two: npt.NDArray[np.float32]) -> float:
-    rows = _standard(np.stack([one, two]))
+    rows = standard_rows(np.stack([one, two]))
     return float(rows[0] @ rows[1])
 
 

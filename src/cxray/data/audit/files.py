@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from cxray.data.audit.findings import Finding, count_of, percent
-from cxray.data.audit.scan import Flags, Floats, Integers, Scan, relative_name
+from cxray.data.audit.scan import Flags, Floats, Integers, Scan, relative_name, standard_rows
 from cxray.data.intake import Intake
 
 # Standard deviation of grey values 0–1 under which nothing can be seen; the faintest films of real sets have 0.1.
@@ -144,24 +145,18 @@ def _inverted(scan: Scan) -> Finding | None:
 
 
 def _with_median_film(scan: Scan) -> Floats:
-    films = _standard_films(scan)
+    films = standard_rows(scan.thumbnails)
     # A median of at most some thousand films is as good as one of all, and keeps memory flat.
     step = max(1, len(films) // 2000)
     median = np.median(films[::step], axis=0)
-    return np.asarray(films @ median / max(float(np.linalg.norm(median)) * np.sqrt(films.shape[1]), 1e-9))
-
-
-def _standard_films(scan: Scan) -> Floats:
-    films = scan.thumbnails.reshape(len(scan), -1).astype(np.float64)
-    films -= films.mean(axis=1, keepdims=True)
-    return np.asarray(films / np.maximum(films.std(axis=1, keepdims=True), 1e-6))
+    return np.asarray(films @ median / max(float(np.linalg.norm(median)), 1e-9), dtype=np.float64)
 
 
 def _unusual(scan: Scan) -> Finding | None:
     if len(scan) < 100:
         return None  # too few films to know what is usual
     # Fisher's transform makes correlations near 1 comparable with those near 0.
-    likeness = np.arctanh(np.clip(_likeness_to_nearest(_standard_films(scan)), -0.999, 0.9999))
+    likeness = np.arctanh(np.clip(_likeness_to_nearest(standard_rows(scan.thumbnails)), -0.999, 0.9999))
     middle = np.median(likeness)
     spread = 1.4826 * np.median(np.abs(likeness - middle))
     far = (middle - likeness) / max(float(spread), 1e-9)
@@ -180,12 +175,12 @@ def _unusual(scan: Scan) -> Finding | None:
     )
 
 
-def _likeness_to_nearest(films: Floats) -> Floats:
+def _likeness_to_nearest(films: npt.NDArray[np.float32]) -> Floats:
     """Highest correlation of each film with any of at most a thousand others spread over the set."""
     others = np.arange(0, len(films), -(-len(films) // 1000))
-    correlation = films @ films[others].T / films.shape[1]
+    correlation = films @ films[others].T
     correlation[others, np.arange(len(others))] = -1  # a film is always like itself
-    return np.asarray(correlation.max(axis=1))
+    return np.asarray(correlation.max(axis=1), dtype=np.float64)
 
 
 def _colour(scan: Scan) -> Finding | None:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from cxray.data.audit.findings import Finding, count_of
 from cxray.data.audit.names import cut_names, readings, stems
 from cxray.data.audit.probes import Interval, auroc, components, patient_codes
-from cxray.data.audit.scan import Integers, Scan
+from cxray.data.audit.scan import Integers, Scan, standard_rows
 from cxray.data.identity import Identity
 
 _MOST_PAIRS = 5000
@@ -114,10 +114,7 @@ class _Similarity:
     """Cosine similarity of films after what all films share was taken away (mean film, common variation)."""
 
     def __init__(self, scan: Scan, seed: int) -> None:
-        films = scan.thumbnails.reshape(len(scan), -1).astype(np.float64)
-        films -= films.mean(axis=1, keepdims=True)
-        films /= np.maximum(films.std(axis=1, keepdims=True), 1e-6)
-        reduced = components(films, np.ones(len(scan), dtype=bool))
+        reduced = components(standard_rows(scan.thumbnails), np.ones(len(scan), dtype=bool))
         self._films = reduced / np.maximum(np.linalg.norm(reduced, axis=1, keepdims=True), 1e-9)
         self._scan = scan
         self._seed = seed

@@ -8,6 +8,7 @@ shows what is in the data; it says nothing about what a given network uses.
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -119,7 +120,7 @@ def curved(features: Floats) -> Floats:
     return np.column_stack([standard, standard**2])
 
 
-def components(films: Floats, reference: Flags, most: int = 64) -> Floats:
+def components(films: npt.NDArray[np.floating[Any]], reference: Flags, most: int = 64) -> Floats:
     """Films (N, pixels) as whitened principal components (N, ≤ most), found on the films of `reference`.
 
     Directions in which these hardly vary are left out: whitening would turn their rounding errors into features. A
@@ -128,8 +129,10 @@ def components(films: Floats, reference: Flags, most: int = 64) -> Floats:
     known = films[reference]
     mean = known.mean(axis=0)
     centred = known - mean
-    variance, directions = np.linalg.eigh(centred.T @ centred / max(len(known) - 1, 1))
+    covariance = (centred.T @ centred).astype(np.float64) / max(len(known) - 1, 1)
+    variance, directions = np.linalg.eigh(covariance)
     useful = np.flatnonzero(variance > 1e-6 * max(float(variance[-1]), 1e-9))[::-1][: min(most, len(known) - 1)]
     if not useful.size:
         return np.zeros((len(films), 1))
-    return np.asarray((films - mean) @ (directions[:, useful] / np.sqrt(variance[useful])))
+    whitening = (directions[:, useful] / np.sqrt(variance[useful])).astype(films.dtype)
+    return np.asarray((films - mean) @ whitening, dtype=np.float64)

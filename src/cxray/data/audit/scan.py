@@ -137,6 +137,19 @@ def relative_name(path: Path, root: Path) -> str:
     return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
 
 
+def pixel_rows(films: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """Films uint8 (N, …) as rows float32 (N, pixels), 0–1."""
+    return films.reshape(len(films), -1).astype(np.float32) / np.float32(255)
+
+
+def standard_rows(films: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """Films (N, …) as rows float32 (N, pixels) of mean 0 and length 1: the product of two rows is their correlation."""
+    rows = films.reshape(len(films), -1).astype(np.float32)
+    rows -= rows.mean(axis=1, keepdims=True)
+    rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6)
+    return rows
+
+
 def hash_bits(hash_films: npt.NDArray[np.uint8]) -> Flags:
     """256-bit difference hash: is a cell brighter than its left neighbour? bool (N, 256) from uint8 (N, 16, 17).
 

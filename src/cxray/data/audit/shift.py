@@ -24,7 +24,7 @@ from cxray.data.audit.probes import (
     has_enough,
     patient_codes,
 )
-from cxray.data.audit.scan import Flags, Floats, Integers, Scan
+from cxray.data.audit.scan import Flags, Floats, Integers, Scan, pixel_rows
 
 _SHUFFLES = 199
 _SIGNIFICANT = 0.01
@@ -46,8 +46,7 @@ def check_shift(scan: Scan, seed: int) -> list[Finding]:
 
 
 def _class_shift(scan: Scan, is_test: Flags, seed: int) -> Finding | None:
-    films = scan.thumbnails.reshape(len(scan), -1).astype(np.float64) / 255
-    reduced = components(films, ~is_test)
+    reduced = components(pixel_rows(scan.thumbnails), ~is_test)
     patient = patient_codes(scan.patient)
     rows: dict[str, Any] = {}
     for name, member in classes_of(scan).items():

@@ -1,6 +1,6 @@
-"""What can be predicted without looking at the lungs: the floor that every model must clear.
+"""What can be predicted without a look at the lungs' own pattern: the floor that every model must clear.
 
-Each shortcut is a handful of numbers from which the class should not be readable. A probe on them is cross-validated
+Each shortcut is a handful of numbers from which the class should hardly be readable. A probe on them is cross-validated
 by patient on train and validation films, and carried to the test films. A shortcut is a warning when even the lower
 limit of its AUROC is high; how high is too high depends on what disease itself may do to these numbers.
 """
@@ -27,7 +27,7 @@ from cxray.data.audit.probes import (
     held_out_scores,
     patient_codes,
 )
-from cxray.data.audit.scan import Flags, Floats, Integers, Scan
+from cxray.data.audit.scan import Flags, Floats, Integers, Scan, pixel_rows
 from cxray.data.audit.shift import strata_of
 from cxray.tables import Column
 
@@ -242,7 +242,7 @@ def _floor(table: Sequence[Probed]) -> Finding:
     return Finding(
         "shortcut-floor",
         "info",
-        f"Without looking at the lungs, {best.target} is told with AUROC {value} in {measured} (by {best.shortcut}).",
+        f"A model has to beat AUROC {value} in {measured}: so well {best.shortcut} alone tells {best.target}.",
         {
             "best": {"probe": best.shortcut, **best.as_json()},
             "probes": [{"probe": one.shortcut, **one.as_json()} for one in table],
@@ -268,7 +268,7 @@ def _corners(scan: Scan) -> Floats:
 
 def _reduced(scan: Scan, pixels: npt.NDArray[np.uint8], most: int = 48) -> Floats:
     """Pixels, uint8 (films, …), as components of the films that may be learned from; labels play no part in them."""
-    return components(pixels.reshape(len(scan), -1) / 255.0, np.asarray(scan.split != "test"), most)
+    return components(pixel_rows(pixels), np.asarray(scan.split != "test"), most)
 
 
 def _size(scan: Scan) -> Floats | None:
@@ -344,14 +344,14 @@ SHORTCUTS: tuple[Shortcut, ...] = (
         "shortcut-file-bytes",
         "the file size",
         0.8,
-        "Ask whether the classes were encoded by different software or at different quality; encode all alike.",
+        "Disease changes it a little; else ask whether the classes were encoded by other software or at other quality.",
         _file_bytes,
     ),
     Shortcut(
         "shortcut-intensity",
         "brightness and contrast",
         0.8,
-        "Ask whether the classes came from different machines; train with varied brightness and contrast.",
+        "Disease changes them a little; else ask whether the classes came from other machines; vary both in training.",
         _intensity,
     ),
     Shortcut(

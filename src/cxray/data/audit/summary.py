@@ -17,7 +17,7 @@ from cxray.data.audit.identity import check_identity
 from cxray.data.audit.labels import check_labels
 from cxray.data.audit.leaks import check_leaks
 from cxray.data.audit.provenance import check_known
-from cxray.data.audit.scan import scan_films
+from cxray.data.audit.scan import Scan, scan_films
 from cxray.data.audit.shift import check_shift
 from cxray.data.audit.shortcuts import (
     check_shortcuts,
@@ -27,7 +27,7 @@ from cxray.data.audit.shortcuts import (
     targets_of,
 )
 from cxray.data.intake import Intake, read_dataset
-from cxray.tables import is_table
+from cxray.tables import Column, is_table
 
 
 def audit(data: Path, *, seed: int = 0, findings: Sequence[str] = (), known: Sequence[Path] = ()) -> Audit:
@@ -50,23 +50,7 @@ def audit_intake(intake: Intake, data: Path, *, seed: int = 0, known: Sequence[P
     """`audit` for data that was already read; `data` is where films are named relative to."""
     started = time.monotonic()
     scan = scan_films(intake, data.parent if is_table(data) else data)
-    found: list[Finding] = check_files(scan, intake)
-    tables = {"films": scan.files_table()}
-    if len(scan):
-        found += check_leaks(scan, intake.identity)
-        found += check_identity(scan, intake.identity, seed)
-        pairs = find_pairs(scan)
-        found += check_duplicates(scan, pairs)
-        found += check_known(scan, known)
-        found += check_shift(scan, seed)
-        targets = targets_of(scan)
-        shortcuts, probed = check_shortcuts(scan, targets, seed)
-        references = look_at_whole_films(scan, targets, seed)
-        suspects, suspects_table = check_labels(scan, references)
-        found += [*shortcuts, *check_transport(scan, references), *suspects]
-        tables["pairs"] = pairs_table(scan, pairs)
-        tables["probes"] = probes_table([*probed, *(reference.probed for reference in references)])
-        tables["suspects"] = suspects_table
+    found, tables = check_all(scan, intake, seed=seed, known=known)
     return Audit(
         findings=tuple(found),
         counts=intake.counts(),
@@ -80,3 +64,27 @@ def audit_intake(intake: Intake, data: Path, *, seed: int = 0, known: Sequence[P
         },
         tables=tables,
     )
+
+
+def check_all(
+    scan: Scan, intake: Intake, *, seed: int, known: Sequence[Path] = ()
+) -> tuple[list[Finding], dict[str, dict[str, Column]]]:
+    """Every check on films that were already looked at: findings, and the tables behind them by name."""
+    found = check_files(scan, intake)
+    tables = {"films": scan.files_table()}
+    if not len(scan):
+        return found, tables
+    found += check_leaks(scan, intake.identity)
+    found += check_identity(scan, intake.identity, seed)
+    pairs = find_pairs(scan)
+    found += check_duplicates(scan, pairs)
+    found += check_known(scan, known)
+    found += check_shift(scan, seed)
+    targets = targets_of(scan)
+    shortcuts, probed = check_shortcuts(scan, targets, seed)
+    references = look_at_whole_films(scan, targets, seed)
+    suspects, tables["suspects"] = check_labels(scan, references)
+    found += [*shortcuts, *check_transport(scan, references), *suspects]
+    tables["pairs"] = pairs_table(scan, pairs)
+    tables["probes"] = probes_table([*probed, *(reference.probed for reference in references)])
+    return found, tables
