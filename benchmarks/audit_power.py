@@ -34,7 +34,7 @@ from machine import facts
 
 RESULTS = Path(__file__).parent / "results" / "audit_power.csv"
 SIZE_PX, PATIENTS = 128, 200
-DOSES = (0.3, 0.5, 0.7)
+DOSES = (0.5, 0.7, 0.9)
 EXPECTED = {
     "marker": {"shortcut-corners", "shortcut-border"},
     "border": {"shortcut-border"},

@@ -109,7 +109,7 @@ class Audit:
         }
 
     def text(self) -> str:
-        """For a terminal: a verdict, then every finding with its advice, worst first; infos in one line each."""
+        """For a terminal: a verdict, then every finding with its advice, worst first; films are named for errors and warnings."""
         lines = [self._verdict(), ""]
         for finding in self.findings:
             lines += _paragraph(finding)
@@ -157,9 +157,9 @@ def count_of(number: int, noun: str) -> str:
 def _paragraph(finding: Finding) -> list[str]:
     head = f"{finding.severity.upper():<8}{finding.code}: {finding.title}"
     lines = textwrap.wrap(head, _WIDTH, subsequent_indent=" " * 8)
+    lines += textwrap.wrap(f"→ {finding.advice}", _WIDTH, initial_indent=" " * 8, subsequent_indent=" " * 10)
     if finding.severity == "info":
         return lines
-    lines += textwrap.wrap(f"→ {finding.advice}", _WIDTH, initial_indent=" " * 8, subsequent_indent=" " * 10)
     if finding.files:
         lines.append(" " * 8 + _some(finding.files))
     return [*lines, ""]

@@ -331,8 +331,8 @@ _KEEP_THE_LUNGS = (
 )
 
 SHORTCUTS: tuple[Shortcut, ...] = (
-    Shortcut("shortcut-border", "the outer 1/32 frame", 0.75, _KEEP_THE_LUNGS, _ring),
-    Shortcut("shortcut-corners", "the four corners", 0.75, _KEEP_THE_LUNGS, _corners),
+    Shortcut("shortcut-border", "the outer 1/32 frame", 0.7, _KEEP_THE_LUNGS, _ring),
+    Shortcut("shortcut-corners", "the four corners", 0.7, _KEEP_THE_LUNGS, _corners),
     Shortcut(
         "shortcut-size",
         "the size of the film in pixels",
@@ -343,14 +343,14 @@ SHORTCUTS: tuple[Shortcut, ...] = (
     Shortcut(
         "shortcut-file-bytes",
         "the file size",
-        0.8,
+        0.75,
         "Disease changes it a little; else ask whether the classes were encoded by other software or at other quality.",
         _file_bytes,
     ),
     Shortcut(
         "shortcut-intensity",
         "brightness and contrast",
-        0.8,
+        0.75,
         "Disease changes them a little; else ask whether the classes came from other machines; vary both in training.",
         _intensity,
     ),
