@@ -110,6 +110,11 @@ class Judgement:
         return [light for light in self.lights if light.state == PROBLEM]
 
     @property
+    def drawn(self) -> int:
+        """How many questions have pictures."""
+        return sum(bool(answer.pictures) for answer in self.answers)
+
+    @property
     def warnings(self) -> list[str]:
         """The judge's own warnings, whole sentences."""
         return [str(text) for text in self.evaluation.facts.get("warnings") or ()]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cxray.evaluate.evaluation import Evaluation
-from cxray.report.judgement import MOST_DRAWN, judgement
+from cxray.report.judgement import judgement
 from cxray.report.pages import write_page
 
 REPORT = "report.html"
@@ -33,7 +33,6 @@ def write_evaluation_report(evaluation: Evaluation, folder: Path, *, command: st
         judged=judged,
         tables=table_list(evaluation),
         command=command,
-        most_drawn=MOST_DRAWN,
     )
 
 

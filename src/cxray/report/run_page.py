@@ -18,7 +18,7 @@ from markupsafe import Markup
 from cxray.evaluate.evaluation import Evaluation
 from cxray.report import figures, numbers, sentences
 from cxray.report.embed import inline_svg
-from cxray.report.judgement import MOST_DRAWN, Judgement, judgement
+from cxray.report.judgement import Judgement, judgement
 from cxray.report.page import FIGURES, REPORT
 from cxray.report.pages import picture, write_page
 from cxray.rundir import write_text
@@ -92,7 +92,6 @@ def write_run_report(
         bundle=_mapping(facts.get("bundle")).get("id"),
         calibration=_settled(_mapping(_mapping(facts.get("bundle")).get("calibration"))),
         commands=_commands(run, facts, has_test=test_evaluation is not None),
-        most_drawn=MOST_DRAWN,
     )
 
 
