@@ -5,9 +5,12 @@ The ranges come from the installed package's own metadata, so no second list has
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.metadata
 import importlib.util
+import os
+from collections.abc import Iterator
 from types import ModuleType
 
 from cxray.errors import MissingExtra
@@ -21,7 +24,8 @@ def require(module: str, extra: str, feature: str) -> ModuleType:
             install command.
     """
     try:
-        return importlib.import_module(module)
+        with _native_chatter_hidden():
+            return importlib.import_module(module)
     except ImportError as error:
         wanted = _declared_range(module, extra)
         raise MissingExtra(
@@ -33,6 +37,23 @@ def require(module: str, extra: str, feature: str) -> ModuleType:
 def is_available(module: str) -> bool:
     """Whether `module` could be imported, without importing it."""
     return importlib.util.find_spec(module) is not None
+
+
+@contextlib.contextmanager
+def _native_chatter_hidden() -> Iterator[None]:
+    """Keep native libraries from greeting on stderr while they load, before any log level of theirs is in force."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # no stderr at all
+        yield
+        return
+    try:
+        with open(os.devnull, "w") as nowhere:  # noqa: PTH123 - a file descriptor is what is needed
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _declared_range(module: str, extra: str) -> str:

@@ -96,8 +96,17 @@ def fit(recipe: Recipe, classes: int, training: LabelledFilms, validation: Label
             raise
         interrupted = True
         progress.say(f"Interrupted: keeping the weights of epoch {(loop.best or loop.history[-1]).epoch}.")
+    network = _on_one_device(network, recipe, classes, strategy)
     network.model.set_weights(loop.best_weights)
     return Fit(network, tuple(loop.history), loop.best, interrupted, strategy.num_replicas_in_sync)
+
+
+def _on_one_device(network: Network, recipe: Recipe, classes: int, strategy: Any) -> Network:
+    """The same network outside the distribution: a mirrored one answers a batch once per device."""
+    if strategy.num_replicas_in_sync == 1:
+        return network
+    single = build_network(dataclasses.replace(recipe.model, weights="none"), recipe.input, classes)
+    return dataclasses.replace(single, weights=network.weights)
 
 
 class _Loop:
