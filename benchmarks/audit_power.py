@@ -151,6 +151,7 @@ CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
     "mirrored": ImageOps.mirror,
     "gamma 1.3": lambda film: film.point(lambda grey: 255 * (grey / 255) ** 1.3),
     "cropped by 2 %": lambda film: ImageOps.crop(film, SIZE_PX // 50),
+    "turned by 2 degrees": lambda film: film.rotate(2),
 }
 
 

@@ -109,7 +109,7 @@ class Audit:
         }
 
     def text(self) -> str:
-        """For a terminal: a verdict, then every finding with its advice, worst first; films are named for errors and warnings."""
+        """For a terminal: a verdict, then every finding with its advice, worst first; a few films where it matters."""
         lines = [self._verdict(), ""]
         for finding in self.findings:
             lines += _paragraph(finding)
