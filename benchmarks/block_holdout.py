@@ -3,9 +3,9 @@
     python benchmarks/block_holdout.py DATA --recipe fast --set augment.zoom_fraction=0.25
 
 The official test is a contiguous block of identifiers, not a random sample, and a random validation split does not warn
-of what that does to specificity. Here the lowest fifth of the identifiers of each series in train plays the test: the model
-is trained on the rest, its threshold frozen on a random patient-grouped validation, and both are judged on the block. The
-official test films are not opened.
+of what that does to specificity. Here the lowest fifth of the identifiers of each series in train plays the test: the
+model is trained on the rest, its threshold frozen on a random patient-grouped validation, and both are judged on the
+block. The official test films are not opened.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import tempfile
 from collections import defaultdict
 from pathlib import Path
 
-from machine import facts
+from machine import append_row, facts
 from road import measures
 
 RESULTS = Path(__file__).parent / "results" / "block_holdout.csv"
@@ -85,12 +85,7 @@ def main() -> None:
             **measures(folder / "judged"),
             **facts(),
         }
-    is_new = not RESULTS.exists()
-    with RESULTS.open("a", newline="") as stream:
-        writer = csv.DictWriter(stream, list(row))
-        if is_new:
-            writer.writeheader()
-        writer.writerow(row)
+    append_row(RESULTS, row)
     print(json.dumps(row, indent=2))
 
 

@@ -1,7 +1,8 @@
-"""The facts that belong beside every measurement: machine, versions, commit."""
+"""What every benchmark needs: the facts that belong beside a measurement, and one way to write it down."""
 
 from __future__ import annotations
 
+import csv
 import datetime
 import importlib.metadata
 import os
@@ -46,3 +47,18 @@ def facts() -> dict[str, str]:
         "python": platform.python_version(),
         **versions,
     }
+
+
+def append_row(path: Path, row: dict[str, object]) -> None:
+    """Add a row to a CSV of results; a new column is added to the rows before it as an empty cell."""
+    rows: list[dict[str, object]] = []
+    if path.exists():
+        with path.open(newline="") as stream:
+            rows = list(csv.DictReader(stream))
+    rows.append(row)
+    names = list(dict.fromkeys(name for entry in rows for name in entry))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, names, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)

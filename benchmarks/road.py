@@ -16,7 +16,7 @@ import sys
 import time
 from pathlib import Path
 
-from machine import facts
+from machine import append_row, facts
 
 RESULTS = Path(__file__).parent / "results" / "road.csv"
 MEASURES = ("auroc", "accuracy", "sensitivity", "specificity", "ppv", "npv")
@@ -82,12 +82,7 @@ def main() -> None:
         **measures(judged),
         **facts(),
     }
-    is_new = not RESULTS.exists()
-    with RESULTS.open("a", newline="") as stream:
-        writer = csv.DictWriter(stream, list(row))
-        if is_new:
-            writer.writeheader()
-        writer.writerow(row)
+    append_row(RESULTS, row)
     print(json.dumps(row, indent=2))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +42,8 @@ def command(predictions: Path, out: Path, as_json: bool, **options: Any) -> None
     """
     from cxray.workflow.evaluate import evaluate_table
 
-    judgement = evaluate_table(predictions, out, **options)
+    replay = shlex.join(["cxray", *sys.argv[1:]])
+    judgement = evaluate_table(predictions, out, command=replay, **options)
     if as_json:
         print_json(judgement.to_dict())
         return

@@ -50,6 +50,8 @@ def demo(out: Path, *, seed: int = 0, patients: int = PATIENTS, overwrite: bool 
     progress.say("4/5 Scoring the test patients.")
     predict(run.bundle, [films / "test"], out / "test.csv")
     progress.say("5/5 Judging.")
-    judgement = evaluate_table(out / "test.csv", out / "judged")
+    judgement = evaluate_table(
+        out / "test.csv", out / "judged", command=f"cxray evaluate {out / 'test.csv'} --out judged"
+    )
     rundir.write_manifest(out, {"kind": "demo", "seed": seed, "patients": patients})
     return Demo(out, out / "judged" / "report.html", time.monotonic() - started, judgement)

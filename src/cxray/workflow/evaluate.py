@@ -24,11 +24,12 @@ def evaluate_table(
     positive: str = "",
     overwrite: bool = False,
     columns: Sequence[str] = (),
+    command: str = "",
     **options: Any,
 ) -> Evaluation:
     """Judge a predictions table and write `evaluation.json`, `tables/`, `figures/` and `report.html` to `out`.
 
-    `columns` maps other column names to ours, as `ours=theirs`. Further `options` are those of
+    `columns` maps other column names to ours, as `ours=theirs`; `command` is shown as the line to replay. Further `options` are those of
     `cxray.evaluate.evaluate`.
 
     Raises:
@@ -40,7 +41,7 @@ def evaluate_table(
     judgement = evaluate(table, validation=other, positive=positive, source=str(predictions), **options)
     rundir.prepare_folder(out, overwrite=overwrite)
     judgement.save(out)
-    write_evaluation_report(judgement, out)
+    write_evaluation_report(judgement, out, command=command)
     rundir.write_manifest(out, {"kind": "evaluation", "source": str(predictions)})
     return judgement
 
