@@ -62,8 +62,9 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[])
     parser.add_argument("--keep", action="store_true", help="the run exists already; only predict and evaluate")
     given = parser.parse_args()
-    train_seconds = float("nan")
-    if not given.keep:
+    if given.keep:
+        train_seconds = json.loads((given.out / "run.json").read_text("utf-8"))["seconds"]
+    else:
         changes = [f"--set={change}" for change in given.set]
         train_seconds = run(
             "train", given.data, "--out", given.out, "--recipe", given.recipe, "--seed", given.seed, *changes

@@ -100,6 +100,20 @@ def write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:
     write_json(folder / MANIFEST, {"schema": 1, **facts, "files": files})
 
 
+def check_writable(path: Path) -> None:
+    """Refuse an output file that could not be written, before any work is spent on it.
+
+    Raises:
+        OutputError: its folder cannot be created or written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise output_error(path, error) from error
+
+
 def is_complete(folder: Path) -> bool:
     """Whether the work that fills `folder` was finished."""
     return (folder / MANIFEST).is_file()
@@ -125,11 +139,9 @@ def prepare_folder(folder: Path, *, overwrite: bool = False, resume: bool = Fals
                     "Choose another --out, or pass --overwrite to replace them.",
                 )
             _empty_own_folder(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=folder):
-            pass
     except OSError as error:
         raise output_error(folder, error) from error
+    check_writable(folder / MANIFEST)
 
 
 def _empty_own_folder(folder: Path) -> None:

@@ -81,7 +81,8 @@ def test_unreadable_films_are_listed_and_the_others_kept(records: list[ImageReco
 
 def test_two_processes_build_the_same_array_at_once(records: list[ImageRecord], tmp_path: Path) -> None:
     script = (
-        "import sys; from pathlib import Path; from cxray.config import InputCard; from cxray.records import ImageRecord\n"
+        "import sys; from pathlib import Path; from cxray.config import InputCard\n"
+        "from cxray.records import ImageRecord\n"
         "from cxray.data.cache import prepare_all; import hashlib, numpy as np\n"
         "records = [ImageRecord(Path(name)) for name in sys.argv[1:]]\n"
         "films = prepare_all(records, InputCard(32, 32)).take(np.arange(len(records)))\n"

@@ -80,7 +80,7 @@ def test_the_reduced_set_is_balanced_and_film_wise_validation_confesses() -> Non
     division = divide(intake(*records), settings, seed=0)
     assert Counter(record.label for record in division.of("train")) == {"A": 100, "B": 100}
     assert Counter(record.label for record in division.of("validation")) == {"A": 20, "B": 20}
-    assert any("who is also in train, so the validation figures are flattering" in note for note in division.notes)
+    assert any("also in train, so the validation figures are flattering" in note for note in division.notes)
 
 
 def test_findings_are_stratified_by_the_rarest() -> None:

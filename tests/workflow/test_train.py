@@ -137,6 +137,13 @@ def test_findings_are_trained_with_unknowns_masked(phantom_films: Path, tmp_path
     assert np.isnan(table.findings).any()  # type: ignore[arg-type]
 
 
+def test_tensorboard_logs_on_request(phantom_films: Path, tmp_path: Path) -> None:
+    settings = [*SETTINGS, "train.epochs=1"]
+    train(phantom_films, tmp_path / "run", recipe="demo", overrides=settings, tensorboard=True)
+    (events,) = (tmp_path / "run" / "tensorboard").glob("events.*")
+    assert b"validation_auroc" in events.read_bytes()
+
+
 def test_unreadable_films_are_left_out_and_listed(phantom_films: Path, tmp_path: Path) -> None:
     films = Path(shutil.copytree(phantom_films, tmp_path / "films"))
     (films / "train" / "NORMAL" / "broken.png").write_bytes(b"")

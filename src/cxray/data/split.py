@@ -221,8 +221,8 @@ def _describe_validation(records: Sequence[ImageRecord], settings: SplitSettings
     validation = [record for record in records if record.split == "validation"]
     leaking = sum(record.patient in train for record in validation)
     return (
-        f"Validation was drawn film by film: {leaking} of {len(validation)} validation films show a patient who is also "
-        "in train, so the validation figures are flattering."
+        f"Validation was drawn film by film: {leaking} of {len(validation)} validation films show a patient who is "
+        "also in train, so the validation figures are flattering."
     )
 
 

@@ -29,8 +29,8 @@ def evaluate_table(
 ) -> Evaluation:
     """Judge a predictions table and write `evaluation.json`, `tables/`, `figures/` and `report.html` to `out`.
 
-    `columns` maps other column names to ours, as `ours=theirs`; `command` is shown as the line to replay. Further `options` are those of
-    `cxray.evaluate.evaluate`.
+    `columns` maps other column names to ours, as `ours=theirs`; `command` is shown as the line to replay.
+    Further `options` are those of `cxray.evaluate.evaluate`.
 
     Raises:
         DataError, LabelError, UsageError, SealedTestError: the table or the options cannot be meant.

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from cxray import progress
+from cxray import progress, rundir
 from cxray.data.intake import read_inputs
 from cxray.errors import DataError, UsageError
 from cxray.records import Predictions
@@ -44,6 +44,7 @@ def predict(
         raise UsageError(f"--out {out} must end in .csv or .parquet.", "Example: --out predictions.csv")
     if out.is_dir():
         raise UsageError(f"--out {out} is a folder; a file was expected.", f"Example: --out {out / 'predictions.csv'}")
+    rundir.check_writable(out)
     predictor = Predictor.open(bundle, engine, threads=threads)
     intake = read_inputs(inputs, predictor.bundle.classes)
     records = [record for record in intake.records if not split or record.split == split]
