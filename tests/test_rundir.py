@@ -64,12 +64,17 @@ def test_a_folder_with_files_is_refused_until_overwrite_and_strangers_are_never_
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(UsageError, match="already holds files"):
         rundir.prepare_folder(tmp_path)
-    with pytest.raises(UsageError, match="did not write"):
+    (tmp_path / "manifest.json").write_text("of a web application")
+    with pytest.raises(UsageError, match="was not made by cxray"):
         rundir.prepare_folder(tmp_path, overwrite=True)
     assert (tmp_path / "thesis.txt").exists()
-    rundir.write_json(tmp_path / "evaluation.json", {})
-    rundir.prepare_folder(tmp_path, overwrite=True)
-    assert list(tmp_path.iterdir()) == []
+
+
+def test_our_own_folder_is_emptied_even_when_the_work_was_never_finished(tmp_path: Path) -> None:
+    rundir.prepare_folder(tmp_path / "out")
+    (tmp_path / "out" / "half").write_text("x")
+    rundir.prepare_folder(tmp_path / "out", overwrite=True)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [".cxray"]
 
 
 def test_the_manifest_lists_every_file_with_its_hash(tmp_path: Path) -> None:

@@ -126,6 +126,12 @@ def load_bundle(folder: Path) -> Bundle:
                 "Upgrade cxray.",
             )
         _check_files(folder, facts["files"])
+        if facts["input"]["version"] != InputCard.version:
+            raise BundleError(
+                f"{folder} prepares films by version {facts['input']['version']} of the input card, "
+                f"this cxray by version {InputCard.version}.",
+                "Use the cxray that made the bundle, or train again.",
+            )
         return Bundle(
             folder=folder,
             task=facts["task"],

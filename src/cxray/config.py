@@ -77,13 +77,15 @@ class SplitSettings:
 class AugmentSettings:
     """Random changes, on training films only; each is drawn uniformly from ± the value.
 
-    `rotate_degrees`, `shear_degrees` in degrees; `shift_fraction` of the side; `zoom_fraction` of the scale;
-    `jitter_pixels` enlarges by that many pixels and crops back at random (the article's "random jittering");
-    `brightness` adds, `contrast` multiplies, `gamma` bends; `erase_fraction` is the largest erased rectangle's share
-    of the film, applied to half of the films. `flip` mirrors left and right: off by default, because the heart has
-    a side.
+    `crop_fraction` is the largest share of the side that a random crop leaves away before the rest is enlarged to the
+    full frame, as in random resized cropping. `rotate_degrees`, `shear_degrees` in degrees; `shift_fraction` of the
+    side; `zoom_fraction` of the scale; `jitter_pixels` enlarges by that many pixels and crops back at random (the
+    article's "random jittering"); `brightness` adds, `contrast` multiplies, `gamma` bends; `erase_fraction` is the
+    largest erased rectangle's share of the film, applied to half of the films. `flip` mirrors left and right: off
+    unless a recipe says otherwise, because the heart has a side.
     """
 
+    crop_fraction: float = 0.0
     rotate_degrees: float = 0.0
     shear_degrees: float = 0.0
     shift_fraction: float = 0.0
@@ -95,18 +97,26 @@ class AugmentSettings:
     gamma: float = 0.0
     erase_fraction: float = 0.0
 
+    def __post_init__(self) -> None:
+        for name in ("crop_fraction", "shift_fraction", "zoom_fraction", "brightness", "contrast", "erase_fraction"):
+            _require(0 <= getattr(self, name) < 1, f"augment.{name}", "0 up to but not including 1")
+        for name in ("rotate_degrees", "shear_degrees", "jitter_pixels", "gamma"):
+            _require(getattr(self, name) >= 0, f"augment.{name}", "0 or more")
+
 
 @dataclasses.dataclass(frozen=True)
 class ModelSettings:
     """The network: `backbone` from the table in `model/backbones.py`, `weights` "imagenet" or "none".
 
     `frozen_fraction` is the share of the backbone's layers, counted from the film, that keep their pre-trained weights
-    and statistics for good: early layers cost most of the time and learn least.
+    and statistics for good: early layers cost most of the time and learn least. `mirror_average` lets the finished
+    network look at each film and its mirror image and average what it sees; meant for training with `augment.flip`.
     """
 
     backbone: str = "mobilenet_0.75"
     weights: str = "imagenet"
     frozen_fraction: float = 0.0
+    mirror_average: bool = False
     dropout: float = 0.2
 
     def __post_init__(self) -> None:
@@ -143,6 +153,9 @@ class TrainSettings:
     cache: bool = True
 
     def __post_init__(self) -> None:
+        _require(0 <= self.seed < 2**32, "train.seed", "0 up to 4,294,967,295", self.seed)
+        _require(self.patience >= 0, "train.patience", "0 (never) or a number of epochs", self.patience)
+        _require(0 <= self.label_smoothing < 1, "train.label_smoothing", "0 up to but not including 1")
         _require(self.batch_size >= 1, "train.batch_size", "at least 1")
         _require(self.epochs >= 0 and self.frozen_epochs >= 0, "train.epochs and train.frozen_epochs", "0 or more")
         _require(self.epochs + self.frozen_epochs >= 1, "train.epochs", "at least one epoch in all")

@@ -30,7 +30,7 @@ def require(module: str, extra: str, feature: str) -> ModuleType:
         wanted = _declared_range(module, extra)
         raise MissingExtra(
             f"{feature} needs {wanted}, which cannot be imported here ({error}).",
-            f"Install it with: pip install 'cxray[{extra}]'",
+            f"In the clone: pip install '.[{extra}]'",
         ) from error
 
 

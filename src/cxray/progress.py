@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
+_logs: list[Path] = []
 _QUIET_SECONDS = 20.0
 
 
@@ -32,8 +35,21 @@ def track(items: Iterable[T], *, total: int | None, what: str, unit: str = "film
 
 
 def say(text: str) -> None:
-    """One line to stderr: what happens now, for the person who waits."""
+    """One line to stderr: what happens now, for the person who waits; also to the logs that are open."""
     print(text, file=sys.stderr, flush=True)
+    for path in _logs:
+        with path.open("a", encoding="utf-8", errors="backslashreplace") as stream:
+            stream.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {text}\n")
+
+
+@contextlib.contextmanager
+def logged_to(path: Path) -> Iterator[None]:
+    """Let everything that is said also be written to `path`, with the time; an existing log is continued."""
+    _logs.append(path)
+    try:
+        yield
+    finally:
+        _logs.remove(path)
 
 
 def _line(what: str, unit: str, done: int, total: int | None, seconds: float) -> str:

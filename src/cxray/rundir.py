@@ -19,6 +19,8 @@ from typing import IO, Any
 from cxray.errors import OutputError, UsageError
 
 MANIFEST = "manifest.json"
+# Laid into every folder of results at once: only a folder that carries it is ever emptied.
+MARKER = ".cxray"
 
 
 @contextlib.contextmanager
@@ -37,9 +39,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        with temporary.open("rb") as stream:
+        with temporary.open("r+b") as stream:  # Windows refuses to flush a file opened for reading
             os.fsync(stream.fileno())
-        temporary.chmod(_default_file_mode())
+        temporary.chmod(_FILE_MODE)
         temporary.replace(path)
     except OSError as error:
         # Only trouble with our own file is an output error; an OSError about an input passes through unchanged.
@@ -70,7 +72,12 @@ def _open(path: Path, mode: str) -> IO[Any]:
 def write_text(path: Path, text: str) -> None:
     """Write `text` as UTF-8, whole or not at all."""
     with atomic_open(path) as stream:
-        stream.write(text)
+        stream.write(printable(text))
+
+
+def printable(text: str) -> str:
+    """`text` with anything that is not valid Unicode (odd file names) written as an escape such as \\udce4."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -93,11 +100,17 @@ def file_sha256(path: Path) -> str:
 def write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:
     """Close `folder`: list every file with size in bytes and SHA-256, add `facts`, and write it as the last file."""
     files = {
-        str(path.relative_to(folder)): {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
+        path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.name != MANIFEST and not path.name.startswith(".")
     }
     write_json(folder / MANIFEST, {"schema": 1, **facts, "files": files})
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """What `write_manifest` wrote into `folder`."""
+    manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text("utf-8"))
+    return manifest
 
 
 def check_writable(path: Path) -> None:
@@ -123,7 +136,7 @@ def prepare_folder(folder: Path, *, overwrite: bool = False, resume: bool = Fals
     """Make `folder` ready to receive results.
 
     An existing empty folder is taken. One that holds anything is refused, unless `resume` continues it or
-    `overwrite` empties it; only folders that carry our own marker files are ever emptied.
+    `overwrite` empties it; only folders that carry our marker are ever emptied.
 
     Raises:
         UsageError: the folder holds other work.
@@ -135,20 +148,19 @@ def prepare_folder(folder: Path, *, overwrite: bool = False, resume: bool = Fals
         if folder.is_dir() and any(folder.iterdir()) and not resume:
             if not overwrite:
                 raise UsageError(
-                    f"{folder} already holds files.",
-                    "Choose another --out, or pass --overwrite to replace them.",
+                    f"{folder} already holds files.", "Choose another --out, or pass --overwrite to replace our own."
                 )
             _empty_own_folder(folder)
     except OSError as error:
         raise output_error(folder, error) from error
     check_writable(folder / MANIFEST)
+    (folder / MARKER).touch()
 
 
 def _empty_own_folder(folder: Path) -> None:
-    ours = (MANIFEST, "config.toml", "evaluation.json", "audit.json", "bundle.json")
-    if not any((folder / name).exists() for name in ours):
+    if not (folder / MARKER).is_file() or (folder / ".git").exists():
         raise UsageError(
-            f"{folder} holds files that cxray did not write, so --overwrite will not empty it.",
+            f"{folder} was not made by cxray, so --overwrite will not empty it.",
             "Choose another --out.",
         )
     for entry in folder.iterdir():
@@ -166,8 +178,12 @@ def output_error(path: Path, error: OSError) -> OutputError:
     )
 
 
-def _default_file_mode() -> int:
-    # mkstemp makes files private (0600); results should follow the user's umask as any other file does.
+def _read_umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
-    return 0o666 & ~mask
+    return mask
+
+
+# mkstemp makes files private (0600); results should follow the user's umask as any other file does. Read once, on
+# import, because reading it changes it for a moment, for all threads.
+_FILE_MODE = 0o666 & ~_read_umask()

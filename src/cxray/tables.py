@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cxray.errors import DataError
-from cxray.rundir import atomic_open
+from cxray.rundir import atomic_open, printable
 
 Column = npt.NDArray[Any]
 TABLE_SUFFIXES = (".csv", ".parquet", ".tsv")
@@ -37,14 +37,16 @@ def read_table(path: Path) -> dict[str, Column]:
         raise DataError(f"There is no table at {path}.", "Check the path.")
     try:
         table = _read_arrow(path)
+        columns = [(name.strip(), _as_text(table.column(index))) for index, name in enumerate(table.column_names)]
     except Exception as error:  # pyarrow raises a dozen unrelated types for a broken file
         raise DataError(f"{path} cannot be read as a table: {_first_line(error)}", "Open it and repair it.") from error
-    duplicated = sorted({name for name in table.column_names if table.column_names.count(name) > 1})
+    names = [name for name, _ in columns]
+    duplicated = sorted({name for name in names if names.count(name) > 1})
     if duplicated:
         raise DataError(f"{path} names the column {duplicated[0]!r} twice.", "Rename one of them.")
     if table.num_rows == 0:
         raise DataError(f"{path} has a header but no rows.", "Check that the right file was given.")
-    return {name.strip(): _as_text(table.column(name)) for name in table.column_names}
+    return dict(columns)
 
 
 def write_table(path: Path, columns: Mapping[str, Column]) -> None:
@@ -113,7 +115,7 @@ def _plain(column: Column) -> Any:
     # Floats are written with repr precision by Arrow; NaN is an empty cell, because "nan" is text to most readers.
     if column.dtype.kind == "f":
         return [None if np.isnan(value) else float(value) for value in column]
-    return column.tolist()
+    return [printable(cell) if isinstance(cell, str) else cell for cell in column.tolist()]
 
 
 def _is_number(cell: str) -> bool:

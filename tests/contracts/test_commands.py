@@ -78,7 +78,7 @@ def test_training_without_tensorflow_names_the_feature_and_the_command(phantom_f
     result = run_without_tensorflow("train", phantom_films, "--out", tmp_path / "run")
     assert result.returncode == 6
     assert "Training needs keras" in result.stderr
-    assert "pip install 'cxray[train]'" in result.stderr
+    assert "pip install '.[train]'" in result.stderr
     assert "Traceback" not in result.stderr
     assert not (tmp_path / "run").exists()
 

@@ -75,7 +75,7 @@ def test_unreadable_films_are_listed_and_the_others_kept(records: list[ImageReco
         assert sorted(prepared.errors) == [0, 9, 10]
         assert "is empty (0 bytes)" in prepared.errors[0]
         assert "plain text" in prepared.errors[9]
-        assert "gone cannot be opened" in prepared.errors[10]
+        assert "gone cannot be read" in prepared.errors[10]
         np.testing.assert_array_equal(prepared.take(np.arange(1, 9)), prepare_all(records, CARD).take(np.arange(8)))
 
 
@@ -102,6 +102,32 @@ def test_a_cache_that_cannot_be_written_costs_only_memory(
     prepared = prepare_all(records, CARD, tmp_path / "file")
     np.testing.assert_array_equal(prepared.take(np.arange(8)), prepare_all(records, CARD).take(np.arange(8)))
     assert "the cache cannot be used, films stay in memory" in capsys.readouterr().err
+
+
+def test_another_order_of_the_same_films_is_the_same_entry(records: list[ImageRecord]) -> None:
+    expected = prepare_all(records, CARD).take(np.arange(8)).copy()
+    mirrored = prepare_all(records[::-1], CARD)
+    np.testing.assert_array_equal(mirrored.take(np.arange(8)), expected[::-1])
+
+
+def test_an_array_without_its_listing_is_never_paired_with_another(records: list[ImageRecord]) -> None:
+    expected = prepare_all(records, CARD).take(np.arange(8)).copy()
+    (listing,) = cache_folder().glob("*/*.json")
+    kept = listing.read_bytes()
+    listing.unlink()
+    prepare_all(records[::-1], CARD)  # a second process that lists the rows in another order
+    listing.write_bytes(kept)  # and the first one's listing arrives last
+    np.testing.assert_array_equal(prepare_all(records, CARD).take(np.arange(8)), expected)
+
+
+def test_clearing_touches_nobody_elses_files(records: list[ImageRecord]) -> None:
+    prepare_all(records, CARD)
+    project = cache_folder() / "project"
+    project.mkdir()
+    for name in ("package.json", "thesis.tex", "data.npy"):
+        (project / name).write_text("mine")
+    clear_cache()
+    assert {path.name for path in cache_folder().rglob("*")} == {"project", "package.json", "thesis.tex", "data.npy"}
 
 
 def test_a_damaged_entry_is_rebuilt(records: list[ImageRecord]) -> None:

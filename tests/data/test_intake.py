@@ -172,6 +172,32 @@ def test_inputs_take_label_and_split_from_folders_on_the_way(tmp_path: Path) -> 
     assert read_inputs([data / "test"], ("ILL",)).records[0].label == ""
 
 
+def test_a_folder_above_the_films_says_nothing_about_their_split(tmp_path: Path) -> None:
+    draw(tmp_path / "dev" / "films" / "a.png")
+    assert read_inputs([tmp_path / "dev" / "films"]).records[0].split == ""
+    assert read_inputs([tmp_path / "dev" / "films" / "a.png"]).records[0].split == ""
+
+
+def test_inputs_keep_every_column_of_a_table(tmp_path: Path) -> None:
+    path = table(tmp_path, "path,sex,label\na.png,1,A|B\nb.png,0,A|B|C\n")
+    records = read_inputs([path], ("A", "B")).records
+    assert records[0].metadata == {"sex": "1"} and records[0].findings == {}
+    assert read_inputs([path], findings=("sex",)).records[0].findings == {"sex": True}
+
+
+def test_folders_beside_the_data_set_and_our_own_results_are_counted(tmp_path: Path) -> None:
+    draw_dataset(tmp_path / "chest_xray")
+    draw(tmp_path / "other" / "a.png")
+    assert read_dataset(tmp_path).passed_over == {"folder outside the data set": 1}
+    run = tmp_path / "plain" / "run"
+    draw(tmp_path / "plain" / "A" / "1.png")
+    draw(tmp_path / "plain" / "B" / "2.png")
+    draw(run / "figures.png")
+    (run / ".cxray").touch()
+    plain = read_dataset(tmp_path / "plain")
+    assert plain.classes == ("A", "B") and plain.passed_over == {"folder of cxray results": 1}
+
+
 def test_inputs_that_do_not_exist(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="There is nothing at"):
         read_inputs([tmp_path / "none.png"])

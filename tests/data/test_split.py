@@ -56,7 +56,7 @@ def test_the_seed_decides_and_the_order_of_films_does_not() -> None:
 @pytest.mark.parametrize(("per_class", "kept"), [(24, False), (25, True)])
 def test_a_validation_folder_must_be_large_enough(per_class: int, kept: bool) -> None:
     given = [*films("A", per_class, 1, "validation"), *films("B", per_class, 1, "validation")]
-    records = [*films("A", 40, 3, "train"), *films("B", 40, 3, "train"), *given, *films("A", 9, 1, "test")]
+    records = [*films("A", 80, 3, "train"), *films("B", 80, 3, "train"), *given, *films("A", 9, 1, "test")]
     division = divide(intake(*records), SplitSettings(), seed=0)
     same = {record.path for record in division.of("validation")} == {record.path for record in given}
     assert same is kept
@@ -64,6 +64,32 @@ def test_a_validation_folder_must_be_large_enough(per_class: int, kept: bool) ->
         any("too small to say anything: 48 films, 24 in its smallest class" in note for note in division.notes) != kept
     )
     assert len(division.of("test")) == 9
+
+
+def test_a_small_data_set_may_bring_a_small_validation_split() -> None:
+    given = [*films("A", 6, 1, "validation"), *films("B", 6, 1, "validation")]
+    records = [*films("A", 40, 1, "train"), *films("B", 40, 1, "train"), *given]
+    division = divide(intake(*records), SplitSettings(), seed=0)
+    assert len(division.of("validation")) == 12
+    assert "The given validation split was kept: 12 films of 12 patients." in division.notes
+
+
+def test_training_films_of_patients_in_a_given_validation_split_are_set_aside() -> None:
+    twins = [dataclasses.replace(r, path=Path(f"v{r.path}"), split="validation") for r in films("A", 30, 1, "train")]
+    records = [*films("A", 60, 1, "train"), *films("B", 60, 1, "train"), *twins, *films("B", 30, 1, "validation")]
+    division = divide(intake(*records), SplitSettings(), seed=0)
+    train, validation, _ = sides(division).values()
+    assert not train & validation
+    assert any("30 films of 30 patients who also have films in validation were set aside" in n for n in division.notes)
+
+
+def test_a_finding_of_one_patient_stays_in_train() -> None:
+    records = [
+        ImageRecord(Path(f"{n}.png"), findings={"common": n % 2 == 0, "single": n == 7}, patient=str(n))
+        for n in range(60)
+    ]
+    division = divide(intake(*records), SplitSettings(), seed=0)
+    assert [record.path.name for record in division.of("train") if record.findings["single"]] == ["7.png"]
 
 
 def test_training_films_of_test_patients_are_set_aside() -> None:

@@ -41,6 +41,13 @@ def test_an_export_that_differs_is_refused_and_removed(
     assert not (tmp_path / "m.keras").exists()
 
 
+def test_an_existing_file_is_never_touched(tiny_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "m.xml").write_text("mine")
+    with pytest.raises(UsageError, match="exists already"):
+        export(tiny_run, "openvino", tmp_path / "m.xml")
+    assert (tmp_path / "m.xml").read_text() == "mine"
+
+
 def test_formats_and_names_that_cannot_be_meant(tiny_run: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no format 'coreml'"):
         export(tiny_run, "coreml", tmp_path / "m.mlmodel")

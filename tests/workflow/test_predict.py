@@ -60,6 +60,14 @@ def test_unreadable_films_have_rows_and_the_exit_code_says_so(tiny_run: Path, tm
     }
 
 
+def test_input_columns_called_like_ours_are_kept_under_another_name(tiny_run: Path, tmp_path: Path) -> None:
+    draw(tmp_path / "a.png", seed=1)
+    (tmp_path / "films.csv").write_text("path,model,sex\na.png,DX-9000,1\n")
+    assert run("predict", tiny_run, tmp_path / "films.csv", "--out", tmp_path / "p.csv").exit_code == 0
+    table = read_table(tmp_path / "p.csv")
+    assert (table["input_model"][0], table["sex"][0]) == ("DX-9000", "1")
+
+
 def test_the_judge_uses_the_decisions_that_were_frozen(tiny_run: Path, phantom_films: Path, tmp_path: Path) -> None:
     run("predict", tiny_run, phantom_films / "test", "--out", tmp_path / "test.csv")
     result = run("evaluate", tmp_path / "test.csv", "--out", tmp_path / "judged", "--json")

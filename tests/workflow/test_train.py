@@ -43,7 +43,7 @@ def test_a_run_holds_everything_the_contract_names(tiny_run: Path) -> None:
     names = {path.relative_to(tiny_run).as_posix() for path in tiny_run.rglob("*")}
     assert {
         "manifest.json", "config.toml", "history.csv", "splits.csv", "bundle/bundle.json", "predictions/validation.csv",
-        "report.html", "run.json", "samples.png",
+        "report.html", "run.json", "samples.png", "log.txt",
     } <= names  # fmt: skip
     assert "checkpoint" not in names
     manifest = json.loads((tiny_run / "manifest.json").read_text())
@@ -118,11 +118,24 @@ def test_an_interrupt_leaves_a_usable_run(phantom_films: Path, tmp_path: Path) -
     assert json.loads((out / "run.json").read_text())["interrupted"] is True
     assert Predictions.read(out / "predictions" / "validation.csv").scores.shape[1] == 2
     assert "interrupted" in output
+    with pytest.raises(UsageError, match="was started with other settings"):
+        train(phantom_films, out, recipe="demo", overrides=SETTINGS, resume=True)
+    short = ["--set=train.epochs=500", "--set=train.patience=1", "--resume"]
+    refused = subprocess.run(command(phantom_films, out, *short), capture_output=True, text=True, check=False)
+    assert refused.returncode == 2 and "other settings" in refused.stderr
+    assert (out / "checkpoint" / "state.npz").is_file()
+
+
+def test_resuming_needs_a_run(phantom_films: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(UsageError, match="There is no run to resume"):
+        train(phantom_films, tmp_path, recipe="demo", resume=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
 def test_resume_refuses_other_settings(tiny_run: Path, phantom_films: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="already finished"):
-        train(phantom_films, tiny_run, recipe="demo", resume=True)
+        train(phantom_films, tiny_run, recipe="demo", overrides=SETTINGS, resume=True)
     with pytest.raises(UsageError, match="already holds files"):
         train(phantom_films, tiny_run, recipe="demo")
 

@@ -33,7 +33,7 @@ def command(predictions: Path, out: Path, as_json: bool, **options: Any) -> None
     """Judge PREDICTIONS, a CSV or Parquet table made by cxray or by anything else.
 
     Needs the columns path, label and score_<CLASS> with probabilities; patient makes the intervals honest. The
-    operating point comes from --validation, else from the table's own decisions, else from --threshold.
+    operating point comes from --validation, else from --threshold, else from the table's own decisions.
 
     \b
     Example:

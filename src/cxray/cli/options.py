@@ -22,3 +22,12 @@ engine_option = click.option(
 
 
 out_option = click.option("--out", type=PATH, required=True, help="Folder for the results.")
+
+
+def _names(_context: click.Context, _parameter: click.Parameter, text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+findings_option = click.option(
+    "--findings", default="", metavar="A,B,…", callback=_names, help="Multi-label columns of a table."
+)

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from cxray.cli import print_json
-from cxray.cli.options import PATH, data_argument, json_option, overwrite_option
+from cxray.cli.options import PATH, data_argument, findings_option, json_option, overwrite_option
 
 INTERRUPTED = 130
 
@@ -20,11 +20,11 @@ INTERRUPTED = 130
 @click.option("--seed", type=click.IntRange(min=0), default=None, help="Replaces the recipe's seed.")
 @click.option("--resume", is_flag=True, help="Continue an unfinished run, with the command that started it.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting, e.g. train.epochs=3.")
-@click.option("--findings", default="", metavar="A,B,…", help="Multi-label columns of a table.")
+@findings_option
 @click.option("--tensorboard", is_flag=True, help="Also write TensorBoard logs to OUT/tensorboard.")
 @overwrite_option
 @json_option
-def command(data: Path, out: Path, findings: str, as_json: bool, **options: Any) -> None:
+def command(data: Path, out: Path, as_json: bool, **options: Any) -> None:
     """Train a classifier on DATA and leave a complete run in --out.
 
     DATA is a folder with train/<CLASS>/ and test/<CLASS>/ (val/ is optional), a folder of class folders, or a CSV or
@@ -37,7 +37,7 @@ def command(data: Path, out: Path, findings: str, as_json: bool, **options: Any)
     """
     from cxray.workflow.train import train
 
-    run = train(data, out, findings=[name.strip() for name in findings.split(",") if name.strip()], **options)
+    run = train(data, out, **options)
     if as_json:
         print_json(run.facts)
     else:

@@ -1,20 +1,22 @@
 """Prepared films on disk, so that decoding is paid once.
 
-One array file holds one set of films at one input card: `<cache>/<card>/<set>.npy`, uint8 (films, height, width),
-opened memory-mapped, beside `<set>.json`, which lists the SHA-256 of each row's file and is written last. Films
-that another array of the same card already holds are copied from there. Keys are contents, never names or dates, so
-a renamed film is a hit and a changed one a miss; since an array is written under a temporary name and renamed, two
-processes may build the same one.
+One listing, `<cache>/<card>/<set>.json`, names an array file, uint8 (films, height, width), opened memory-mapped, and
+the SHA-256 of the film behind each row. The listing is the only commit point: it is written last, and its array has a
+name of its own and is never replaced, so two processes may build the same set in any order of rows. Films that another
+array of the same card already holds are copied from there. Keys are contents, never names or dates, so a renamed film
+is a hit and a changed one a miss. A film that could not be read is tried again each time.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import math
 import os
-import shutil
+import re
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -31,6 +33,8 @@ from cxray.records import ImageRecord
 from cxray.rundir import atomic_path, file_sha256, write_json
 
 WORKERS = os.cpu_count() or 1
+_OWN_FILE = re.compile(r"[0-9a-f]{16}/\.?[0-9a-f]{32}(-[0-9a-f]{8})?\.(npy|json)(\.\w+\.part)?")
+_Rows = tuple[npt.NDArray[np.uint8], dict[str, int]]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -67,15 +71,11 @@ def prepare_all(records: Sequence[ImageRecord], card: InputCard, folder: Path | 
     digests = _in_parallel(_digest, [record.path for record in records], "Reading films")
     wanted = {digest: record.path for digest, record in zip(digests, records, strict=True) if digest}
     store = (folder or cache_folder()) / config.fingerprint(card)[:16]
-    entry = _Entry.named(store, wanted)
-    found = entry.find()
-    films, rows, failed = found if found else _build(entry, wanted, card).load()
+    listing = store / f"{hashlib.sha256(chr(10).join(sorted(wanted)).encode()).hexdigest()[:32]}.json"
+    found = _load(listing)
+    films, rows = found if found else _build(listing, wanted, card)
     row_of = np.array([rows.get(digest, -1) for digest in digests], dtype=np.int64)
-    errors = {
-        index: failed.get(digest, f"{records[index].path} cannot be opened.")
-        for index, digest in enumerate(digests)
-        if row_of[index] < 0
-    }
+    errors = {index: _why_not(records[index].path, card) for index in np.flatnonzero(row_of < 0).tolist()}
     return PreparedFilms(films, row_of, errors, tuple(digests))
 
 
@@ -88,8 +88,11 @@ def decode_all(records: Sequence[ImageRecord], card: InputCard) -> Iterator[npt.
 def clear_cache(folder: Path | None = None) -> tuple[int, int]:
     """Delete all prepared films; returns how many files and bytes went."""
     files, size = _own_files(folder)
+    for path in files:
+        path.unlink(missing_ok=True)
     for parent in {path.parent for path in files}:
-        shutil.rmtree(parent, ignore_errors=True)
+        with contextlib.suppress(OSError):  # another process is filling it again
+            parent.rmdir()
     return len(files), size
 
 
@@ -100,70 +103,59 @@ def measure_cache(folder: Path | None = None) -> tuple[int, int]:
 
 
 def _own_files(folder: Path | None) -> tuple[list[Path], int]:
-    files = [path for path in (folder or cache_folder()).glob("*/*") if path.suffix in (".npy", ".json", ".part")]
-    return files, sum(path.stat().st_size for path in files)
+    """Files that only this module can have written: nobody else's folder is touched, whatever CXRAY_CACHE names."""
+    files = [
+        path
+        for path in (folder or cache_folder()).glob("*/*")
+        if _OWN_FILE.fullmatch(f"{path.parent.name}/{path.name}")
+    ]
+    sizes = []
+    for path in files:
+        with contextlib.suppress(FileNotFoundError):
+            sizes.append(path.stat().st_size)
+    return files, sum(sizes)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Entry:
-    """One array with its list of rows; in memory when the cache cannot be written."""
-
-    array: Path
-    listing: Path
-    memory: tuple[npt.NDArray[np.uint8], dict[str, int], dict[str, str]] | None = None
-
-    @classmethod
-    def named(cls, store: Path, digests: Mapping[str, Path]) -> _Entry:
-        key = hashlib.sha256("\n".join(sorted(digests)).encode()).hexdigest()[:32]
-        return cls(store / f"{key}.npy", store / f"{key}.json")
-
-    def find(self) -> tuple[npt.NDArray[np.uint8], dict[str, int], dict[str, str]] | None:
-        """The entry, or None when there is none, it is damaged, or another process is clearing it."""
-        try:
-            return self.load()
-        except (OSError, ValueError, KeyError):
+def _load(listing: Path) -> _Rows | None:
+    """Films and row of each digest, or None when there is no such entry, it is damaged or being cleared."""
+    try:
+        content = json.loads(listing.read_text("utf-8"))
+        films = np.load(listing.parent / Path(content["array"]).name, mmap_mode="r", allow_pickle=False)
+        if len(films) != len(content["rows"]):
             return None
-
-    def load(self) -> tuple[npt.NDArray[np.uint8], dict[str, int], dict[str, str]]:
-        if self.memory is not None:
-            return self.memory
-        listing = json.loads(self.listing.read_text("utf-8"))
-        films = np.load(self.array, mmap_mode="r", allow_pickle=False)
-        return films, {digest: row for row, digest in enumerate(listing["rows"])}, listing["failed"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return films, {digest: row for row, digest in enumerate(content["rows"])}
 
 
-def _build(entry: _Entry, wanted: Mapping[str, Path], card: InputCard) -> _Entry:
-    known = _known_rows(entry.array.parent, set(wanted))
+def _build(listing: Path, wanted: Mapping[str, Path], card: InputCard) -> _Rows:
+    known = _known_rows(listing.parent, set(wanted))
     missing = [digest for digest in wanted if digest not in known]
-    failed: dict[str, str] = {}
     rows: list[str] = []
 
     def fill(target: npt.NDArray[np.uint8]) -> int:
+        rows.clear()
         for digest, (films, row) in known.items():
             target[len(rows)] = films[row]
             rows.append(digest)
         prepared = _in_parallel(lambda d: _prepare_or_reason(wanted[d], card), missing, "Preparing films", lazy=True)
         for digest, film in zip(missing, prepared, strict=True):
-            if isinstance(film, str):
-                failed[digest] = film
-            else:
+            if not isinstance(film, str):
                 target[len(rows)] = film
                 rows.append(digest)
         return len(rows)
 
     shape = (len(wanted), card.height, card.width)
+    array = listing.with_name(f"{listing.stem}-{uuid.uuid4().hex[:8]}.npy")
     try:
-        _write_array(entry.array, shape, fill)
-        write_json(entry.listing, {"schema": 1, "rows": rows, "failed": failed})
+        _write_array(array, shape, fill)
+        write_json(listing, {"schema": 2, "array": array.name, "rows": rows})
+        films = np.load(array, mmap_mode="r", allow_pickle=False)
     except OutputError as error:
         progress.say(f"Warning: the cache cannot be used, films stay in memory. {error}")
-        rows.clear()
-        failed.clear()
-        films = np.zeros(shape, dtype=np.uint8)
-        filled = fill(films)
-        memory = (films[:filled], {digest: row for row, digest in enumerate(rows)}, failed)
-        return dataclasses.replace(entry, memory=memory)
-    return entry
+        in_memory = np.zeros(shape, dtype=np.uint8)
+        films = in_memory[: fill(in_memory)]
+    return films, {digest: row for row, digest in enumerate(rows)}
 
 
 def _write_array(path: Path, shape: tuple[int, ...], fill: Callable[[npt.NDArray[np.uint8]], int]) -> None:
@@ -179,6 +171,7 @@ def _write_array(path: Path, shape: tuple[int, ...], fill: Callable[[npt.NDArray
         mapped = np.memmap(temporary, dtype=np.uint8, mode="r+", offset=offset, shape=shape)
         used = fill(mapped)
         mapped.flush()
+        del mapped
         if used < shape[0]:
             # NumPy pads the header so that a smaller first axis keeps its length.
             _write_header(temporary, (used, *shape[1:]))
@@ -197,12 +190,16 @@ def _known_rows(store: Path, wanted: set[str]) -> dict[str, tuple[npt.NDArray[np
     """Where other arrays of the same card already hold wanted films."""
     known: dict[str, tuple[npt.NDArray[np.uint8], int]] = {}
     for listing in sorted(store.glob("*.json")):
-        found = _Entry(listing.with_suffix(".npy"), listing).find()
-        if found is None:
-            continue
-        films, rows, _ = found
-        known.update({digest: (films, row) for digest, row in rows.items() if digest in wanted})
+        found = _load(listing)
+        if found:
+            films, rows = found
+            known.update({digest: (films, row) for digest, row in rows.items() if digest in wanted})
     return known
+
+
+def _why_not(path: Path, card: InputCard) -> str:
+    result = _prepare_or_reason(path, card)
+    return result if isinstance(result, str) else f"{path} could not be read a moment ago; it can be now. Run again."
 
 
 def _prepare_or_reason(path: Path, card: InputCard) -> npt.NDArray[np.uint8] | str:

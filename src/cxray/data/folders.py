@@ -13,6 +13,7 @@ from pathlib import Path
 
 from cxray.data.sniff import FILM_KINDS, sniff_file
 from cxray.errors import DataError
+from cxray.rundir import MARKER
 
 SPLIT_NAMES = {
     "train": "train",
@@ -72,11 +73,13 @@ def _walk(
         passed_over["link that leads back to its own folder"] += 1
         return
     for entry in entries:
-        if entry.is_dir():
+        if _is_folder(entry):
             if entry in skip:
                 continue
             if entry.name.lower() in _STRAY_FOLDERS:
                 passed_over[f"folder {entry.name}"] += 1
+            elif (entry / MARKER).exists():
+                passed_over["folder of cxray results"] += 1
             else:
                 yield from _walk(entry, (*parts, entry.name), passed_over, skip, ancestors | {here})
         else:
@@ -87,7 +90,21 @@ def _walk(
                 yield FilmFile(entry, parts)
 
 
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a folder that may be listed but not entered
+        return False
+
+
 def _reason_to_pass_over(path: Path) -> str:
+    try:
+        return _reason(path)
+    except OSError:
+        return "file that may not be looked at"
+
+
+def _reason(path: Path) -> str:
     name = path.name.lower()
     if name in _STRAY_NAMES or name.startswith("._"):
         return "file left by an operating system"
@@ -107,13 +124,15 @@ class Layout:
     """Where the parts of a data set lie.
 
     `kind` is "splits" (train/val/test × classes) or "classes" (class folders only). `splits` maps the split's name
-    to its folder ("" for plain class folders); `copies` are nested copies of the archive, to be left out.
+    to its folder ("" for plain class folders); `copies` are nested copies of the archive, to be left out; `outside`
+    are folders beside the data set that was found below the folder that was given.
     """
 
     kind: str
     root: Path
     splits: dict[str, Path]
     copies: tuple[Path, ...] = ()
+    outside: tuple[Path, ...] = ()
 
 
 def find_layout(data: Path) -> Layout:
@@ -148,11 +167,23 @@ def find_layout(data: Path) -> Layout:
         return Layout("classes", data, {"": data})
     root = found[0]
     copies = tuple(child for child in _children(root) if child.name.lower() not in SPLIT_NAMES and _holds_splits(child))
-    return Layout("splits", root, _split_folders(root), copies)
+    return Layout("splits", root, _split_folders(root), copies, _beside(data, root))
+
+
+def _beside(data: Path, root: Path) -> tuple[Path, ...]:
+    """Folders on the way from `data` to `root` that do not lead there."""
+    way = {root, *root.parents}
+    found: list[Path] = []
+    level = data
+    while level != root:
+        children = _children(level)
+        found += [child for child in children if child not in way]
+        level = next(child for child in children if child in way)
+    return tuple(found)
 
 
 def _holds_splits(folder: Path) -> bool:
-    return bool(_split_folders(folder)) or any(_split_folders(child) for child in _children(folder))
+    return any("train" in _split_folders(candidate) for candidate in (folder, *_children(folder)))
 
 
 def _split_folders(folder: Path) -> dict[str, Path]:

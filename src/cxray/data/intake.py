@@ -72,8 +72,10 @@ def read_dataset(data: Path, *, findings: Sequence[str] = ()) -> Intake:
     return _finish(records, layout.kind, passed_over)
 
 
-def read_inputs(paths: Sequence[Path], classes: Sequence[str] = ()) -> Intake:
+def read_inputs(paths: Sequence[Path], classes: Sequence[str] = (), *, findings: Sequence[str] = ()) -> Intake:
     """Read films to score: files, folders (searched through) and tables, in the order given.
+
+    `findings` are the multi-label columns that a table may have; every other column is kept as it is.
 
     A label is taken over where a table gives it or a folder on the way carries the name of one of `classes`; a
     split where a folder is called train, val or test.
@@ -85,10 +87,11 @@ def read_inputs(paths: Sequence[Path], classes: Sequence[str] = ()) -> Intake:
     records: list[ImageRecord] = []
     for path in paths:
         if is_table(path):
-            table_records, _ = _read_table_records(path, (), passed_over)
-            records += table_records
+            table = _read_path_table(path)
+            rows = _rows(table, [name for name in findings if name in table], path)
+            records += _without_repeats(rows, path, passed_over)
         elif path.is_dir():
-            skip = frozenset(find_layout(path).copies)
+            skip = frozenset(_nested_copies(path))
             passed_over["nested copy of the archive"] += len(skip)
             records += [_unlabelled(film, path, classes) for film in walk_films(path, passed_over, skip)]
         elif path.is_file():
@@ -104,6 +107,13 @@ def read_inputs(paths: Sequence[Path], classes: Sequence[str] = ()) -> Intake:
     return _finish(records, "files", passed_over)
 
 
+def _nested_copies(folder: Path) -> tuple[Path, ...]:
+    try:
+        return find_layout(folder).copies
+    except DataError:  # several data sets side by side are no trouble for scoring
+        return ()
+
+
 def _finish(records: Sequence[ImageRecord], layout: str, passed_over: Counter[str]) -> Intake:
     named, identity = assign_patients(records)
     findings = dict.fromkeys(name for record in named for name in record.findings)
@@ -115,6 +125,7 @@ def _finish(records: Sequence[ImageRecord], layout: str, passed_over: Counter[st
 def _read_class_folders(layout: Layout, passed_over: Counter[str]) -> list[ImageRecord]:
     records: list[ImageRecord] = []
     passed_over["nested copy of the archive"] += len(layout.copies)
+    passed_over["folder outside the data set"] += len(layout.outside)
     for split, folder in layout.splits.items():
         for film in walk_films(folder, passed_over, frozenset(layout.copies)):
             if film.parts:
@@ -158,17 +169,22 @@ def _read_labelled_table(path: Path, wanted: Sequence[str]) -> Intake:
 def _read_table_records(
     source: Path, wanted: Sequence[str], passed_over: Counter[str]
 ) -> tuple[list[ImageRecord], list[str]]:
+    table = _read_path_table(source)
+    findings = finding_columns(table, wanted, source)
+    if "label" in table and not findings:
+        check_class_labels(table["label"], source)
+    records = _rows(table, findings, source)
+    return _without_repeats(records, source, passed_over), findings
+
+
+def _read_path_table(source: Path) -> dict[str, Column]:
     table = read_table(source)
     if "path" not in table:
         raise DataError(
             f"{source} has no column 'path'; its columns are: {', '.join(list(table)[:12])}.",
             "Rename the column with the films' paths to 'path'.",
         )
-    findings = finding_columns(table, wanted, source)
-    if "label" in table and not findings:
-        check_class_labels(table["label"], source)
-    records = _rows(table, findings, source)
-    return _without_repeats(records, source, passed_over), findings
+    return table
 
 
 def _rows(table: Mapping[str, Column], findings: Sequence[str], source: Path) -> list[ImageRecord]:
@@ -194,7 +210,10 @@ def _rows(table: Mapping[str, Column], findings: Sequence[str], source: Path) ->
 def _locate(text: str, source: Path, row: int) -> Path:
     if not text:
         raise DataError(f"{source}, row {row + 2}: the path is empty.", "Fill it in or remove the row.")
-    path = Path(text).expanduser()
+    try:
+        path = Path(text).expanduser()
+    except RuntimeError as error:  # ~somebody who does not exist here
+        raise DataError(f"{source}, row {row + 2}: {text!r} names an unknown user.", "Correct that path.") from error
     beside = source.parent / path
     return beside if not path.is_absolute() and (beside.exists() or not path.exists()) else path
 
@@ -229,9 +248,11 @@ def _without_repeats(records: Sequence[ImageRecord], source: Path, passed_over: 
 
 
 def _unlabelled(film: FilmFile, root: Path, classes: Sequence[str]) -> ImageRecord:
-    # Below the folder that was given, its own name and its parent's also count: `predict … data/test/NORMAL`.
-    above = (root.resolve().parent.name, root.resolve().name) if root != Path() else ()
-    parts = (*above, *film.parts)
+    # The given folder's own name counts, and its parent's when it is a class: `predict … data/test/NORMAL`. Nothing
+    # above them does: a home called /data/test says nothing about its films.
+    above = (root.resolve().parent.name, root.resolve().name) if root != Path() else film.parts[-2:]
+    below = film.parts if root != Path() else ()
+    parts = (*(above if above and above[-1] in classes else above[-1:]), *below)
     label = next((part for part in reversed(parts) if part in classes), "")
     split = next((SPLIT_NAMES[part.lower()] for part in reversed(parts) if part.lower() in SPLIT_NAMES), "")
     return ImageRecord(film.path, label=label, split=split)

@@ -7,7 +7,6 @@ channel is laid over black. 16-bit files keep their depth. EXIF orientation is a
 from __future__ import annotations
 
 import io
-import warnings
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ KINDS = ("bmp", "jpeg", "png", "tiff", "webp")
 # A radiograph has at most some 25 million pixels; what claims more is a mistake or an attack.
 MAXIMUM_PIXELS = 64_000_000
 _EXIF_ORIENTATION = 0x0112
+_PHOTOMETRIC = 262
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 
@@ -32,14 +32,11 @@ def decode_raster(content: bytes, name: str, at_least: int) -> PixelImage:
         UnreadableImage: cut off, damaged, CMYK, more than one frame, or more than `MAXIMUM_PIXELS` pixels.
     """
     try:
-        with warnings.catch_warnings():
-            # Pillow warns about half-size bombs and odd EXIF; our own limit decides, and odd EXIF is not an error.
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(content), formats=[kind.upper() for kind in KINDS]) as image:
-                return _decode_open(image, name, at_least)
+        with Image.open(io.BytesIO(content), formats=[kind.upper() for kind in KINDS]) as image:
+            return _decode_open(image, name, at_least)
     except UnreadableImage:
         raise
-    except Image.DecompressionBombError as error:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_large(name) from error
     except MemoryError as error:
         raise UnreadableImage(f"{name} does not fit into memory.") from error
@@ -54,17 +51,28 @@ def _decode_open(image: ImageFile, name: str, at_least: int) -> PixelImage:
     facts: list[str] = []
     stored = image.size
     _refuse_what_cannot_be_a_film(image, name)
-    if at_least and image.format == "JPEG" and _draft(image, at_least):
+    is_reduced = bool(at_least) and image.format == "JPEG" and _draft(image, at_least)
+    if is_reduced:
         facts.append(f"JPEG decoded at reduced scale {image.size[0]}x{image.size[1]}")
     orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
-    if orientation in (5, 6, 7, 8):
-        stored = (stored[1], stored[0])
+    is_white_zero = (
+        image.format == "TIFF" and image.mode.startswith("I;16") and getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == 0
+    )
     image.load()
     upright: Image.Image = image
     if orientation not in (0, 1):
-        upright = ImageOps.exif_transpose(image)
+        upright = ImageOps.exif_transpose(image)  # a no-op for TIFF, which Pillow turns upright while loading
         facts.append(f"EXIF orientation {orientation} applied")
+    if not is_reduced:
+        stored = upright.size
+    elif orientation in (5, 6, 7, 8):
+        stored = (stored[1], stored[0])
     pixels, bits = _to_grey(upright, facts)
+    if (
+        is_white_zero
+    ):  # Pillow inverts 8-bit WhiteIsZero films (TIFF 6.0, PhotometricInterpretation 0) but not 16-bit ones
+        pixels = 1 - pixels
+        facts.append("TIFF WhiteIsZero inverted")
     return PixelImage(pixels, stored_height=stored[1], stored_width=stored[0], bits=bits, facts=tuple(facts))
 
 
@@ -89,6 +97,12 @@ def _too_large(name: str) -> UnreadableImage:
     )
 
 
+def _out_of_range(kind: str, expected: str) -> UnreadableImage:
+    return UnreadableImage(
+        f"The film has {kind} pixels outside {expected}, so black and white are not declared.", "Export 8 or 16 bit."
+    )
+
+
 def _draft(image: Image.Image, at_least: int) -> bool:
     # Twice the wanted side leaves the final resize real work to do, so that aliasing stays out of both steps.
     before = image.size
@@ -104,7 +118,7 @@ def _to_grey(image: Image.Image, facts: list[str]) -> tuple[npt.NDArray[np.float
     if image.mode == "I":
         values = np.asarray(image)
         if values.min() < 0 or values.max() > 65535:
-            raise ValueError("32-bit integer pixels outside 0-65535")
+            raise _out_of_range("32-bit integer", "0-65535")
         return _scale(values, 16), 16
     if image.mode == "F":
         return _from_float(np.asarray(image), facts), 32
@@ -134,7 +148,7 @@ def _note_hue(rgb: npt.NDArray[Any], facts: list[str]) -> None:
 
 def _from_float(values: npt.NDArray[Any], facts: list[str]) -> npt.NDArray[np.float32]:
     if not np.isfinite(values).all() or values.min() < 0 or values.max() > 1:
-        raise ValueError("floating-point pixels outside 0-1")
+        raise _out_of_range("floating-point", "0-1")
     facts.append("floating-point film")
     return values.astype(np.float32)
 

@@ -65,7 +65,9 @@ def divide(intake: Intake, settings: SplitSettings, seed: int) -> Division:
     if has_splits:
         records = _assume_train(records, notes)
         records = _judge_given_validation(records, settings, notes)
-        records = _set_aside_leaks(records, notes)
+        records = _set_aside_leaks(records, "test", notes)
+        if settings.unit == "patient":
+            records = _set_aside_leaks(records, "validation", notes)
     else:
         records = [dataclasses.replace(record, split="train") for record in records]
         records = _draw(records, "test", settings.test_fraction, "patient", seed)
@@ -108,9 +110,15 @@ def _judge_given_validation(
     given = [record for record in records if record.split == "validation"]
     if not given:
         return list(records)
-    count = _strata_counts(given, records)
-    smallest = min(count.get(name, 0) for name in _strata_counts(records, records))
-    if settings.use_given_validation and smallest >= settings.minimum_validation_films:
+    count, everything = _strata_counts(given, records), _strata_counts(records, records)
+    smallest = min(count.get(name, 0) for name in everything)
+    # Of a rare finding nobody can ask for more films than a fair share of all there are.
+    fair = {
+        name: min(settings.minimum_validation_films, int(settings.validation_fraction * total))
+        for name, total in everything.items()
+    }
+    if settings.use_given_validation and all(count.get(name, 0) >= wanted for name, wanted in fair.items()):
+        notes.append(f"The given validation split was kept: {_count(records, 'validation')}.")
         return list(records)
     if settings.use_given_validation:
         notes.append(
@@ -121,17 +129,19 @@ def _judge_given_validation(
     return [dataclasses.replace(r, split="train") if r.split == "validation" else r for r in records]
 
 
-def _set_aside_leaks(records: Sequence[ImageRecord], notes: list[str]) -> list[ImageRecord]:
-    sealed = {record.patient for record in records if record.split == "test"}
-    leaking = [r for r in records if r.split != "test" and r.patient in sealed]
+def _set_aside_leaks(records: Sequence[ImageRecord], judge: str, notes: list[str]) -> list[ImageRecord]:
+    """Leave unused the films that are to be learnt from but show a patient of the split that judges."""
+    judged_by = ("test",) if judge == "test" else ("test", "validation")
+    patients = {record.patient for record in records if record.split == judge}
+    leaking = [r for r in records if r.split not in judged_by and r.split and r.patient in patients]
     if not leaking:
         return list(records)
-    patients = len({record.patient for record in leaking})
     notes.append(
-        f"{len(leaking)} films of {patients} patients who also have films in test were set aside: learning from them "
-        "would leak the test."
+        f"{len(leaking)} films of {len({record.patient for record in leaking})} patients who also have films in "
+        f"{judge} were set aside: learning from them would leak the {judge} split."
     )
-    return [dataclasses.replace(r, split="") if r.split != "test" and r.patient in sealed else r for r in records]
+    aside = {record.path for record in leaking}
+    return [dataclasses.replace(r, split="") if r.path in aside else r for r in records]
 
 
 def _draw_validation(records: Sequence[ImageRecord], settings: SplitSettings, seed: int) -> list[ImageRecord]:
@@ -155,6 +165,8 @@ def _draw(
     name_of: Callable[[ImageRecord], str] = _path_name if unit == "film" else _patient_name
     chosen: set[str] = set()
     for name, groups in _groups_by_stratum(pool, name_of).items():
+        if len(groups) < 2 and not any(record.label for record in pool):
+            continue  # a finding of one patient stays in train; it cannot be judged, and the report will say so
         if len(groups) < 2:
             raise SplitError(
                 f"Class {name!r} has films of one {unit} only, so it cannot stand in both train and {split}.",

@@ -61,11 +61,11 @@ def operating_points(
         return _most_probable(questions, judged.table, warnings), warnings
     if validation is not None:
         return _from_validation(questions, judged, validation, policy, warnings), warnings
+    if threshold is not None:  # what was typed now wins over what was stored then
+        return [_at(task, threshold, GIVEN) for task in questions], warnings
     frozen = _frozen(questions, judged.table, warnings)
     if frozen is not None:
         return frozen, warnings
-    if threshold is not None:
-        return [_at(task, threshold, GIVEN) for task in questions], warnings
     warnings.append(
         "No threshold was frozen or given, so 0.5 (the most probable class) is used; "
         "give a validation table to choose one."

@@ -50,7 +50,7 @@ def evaluate(
 ) -> Evaluation:
     """Judge `predictions`.
 
-    The operating point comes from `validation` by `policy`; else from the table's own decisions; else from `threshold`;
+    The operating point comes from `validation` by `policy`; else from `threshold`; else from the table's own decisions;
     else the most probable class, with a warning. `positive` names the class that counts as ill; left out with two
     classes it is the second, and the facts say so. `level` is the confidence level (0–1), `prevalence` are shares (0–1)
     at which to restate the predictive values, `slices` are metadata columns, `seed` fixes the bootstrap, `source` names

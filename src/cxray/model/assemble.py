@@ -89,6 +89,7 @@ def assemble(
             "intended_use": bundle.INTENDED_USE,
             "versions": {"cxray": __version__, **versions()},
             "recipe": dataclasses.asdict(recipe),
+            "recipe_fingerprint": recipe.fingerprint(),
             **provenance,
         },
     )
@@ -133,7 +134,8 @@ def film_set_fingerprint(digests: Sequence[str]) -> str:
 def _calibrate(fit: Fit, recipe: Recipe, subject: Subject, validation: LabelledFilms) -> dict[str, Any]:
     if recipe.decision.calibration == "none":
         return {"method": "none"}
-    logits = np.concatenate([fit.network.model.predict_on_batch(batch) for batch in _batches(validation)])
+    network = fit.network.inference()
+    logits = np.concatenate([network.predict_on_batch(batch)["logits"] for batch in _batches(validation)])
     if subject.task == "classes":
         temperature = calibration.fit_temperature(logits.astype(np.float64), validation.targets)
     else:
@@ -168,10 +170,11 @@ def _score(draft: bundle.Bundle, validation: LabelledFilms, records: Sequence[Im
 
 def _golden(fit: Fit, folder: Path, recipe: Recipe, subject: Subject) -> dict[str, Any]:
     with atomic_path(folder / bundle.GOLDEN) as temporary:
-        side = max(recipe.input.height, recipe.input.width)
-        Image.fromarray(golden_film(side)).save(temporary, format="PNG", optimize=False)
+        # Larger than the input and not square, so that a changed resize or padding is noticed too.
+        side = round(1.7 * max(recipe.input.height, recipe.input.width))
+        Image.fromarray(golden_film(side)[:, : round(0.9 * side)]).save(temporary, format="PNG", optimize=False)
     film = as_model_input(prepare_file(folder / bundle.GOLDEN, recipe.input)[np.newaxis])
-    logits = np.asarray(fit.network.model.predict_on_batch(film))
+    logits = np.asarray(fit.network.predict_logits(film))
     return {
         "logits": [float(value) for value in logits[0]],
         "scores": [float(value) for value in bundle.to_probabilities(logits, subject.task)[0]],

@@ -32,7 +32,8 @@ def augment(films: Any, settings: AugmentSettings, key: Any) -> Any:
 
 def _changes_geometry(settings: AugmentSettings) -> bool:
     return bool(
-        settings.rotate_degrees
+        settings.crop_fraction
+        or settings.rotate_degrees
         or settings.shear_degrees
         or settings.shift_fraction
         or settings.zoom_fraction
@@ -61,6 +62,12 @@ def _move(films: Any, settings: AugmentSettings, key: Any) -> Any:
         scale *= width / (width + settings.jitter_pixels)
         shift_x += _uniform(key, 6, count, settings.jitter_pixels / 2)
         shift_y += _uniform(key, 7, count, settings.jitter_pixels / 2)
+    if settings.crop_fraction:
+        left_away = settings.crop_fraction * (_uniform(key, 9, count, 1.0) + 1) / 2
+        scale *= 1 - left_away
+        # The crop may lie anywhere inside the film.
+        shift_x += _uniform(key, 14, count, 0.5) * left_away * width
+        shift_y += _uniform(key, 15, count, 0.5) * left_away * height
     mirror = tf.ones_like(angle)
     if settings.flip:
         mirror = tf.where(_uniform(key, 8, count, 1.0) < 0, -1.0, 1.0)

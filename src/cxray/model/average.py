@@ -36,7 +36,10 @@ class WeightAverage(keras.callbacks.Callback):
         step = tf.cast(self.steps, tf.float32)
         momentum = tf.minimum(self.momentum, (1.0 + step) / (10.0 + step))
         for average, weight in zip(self.averages, self.network.weights, strict=True):
-            average.assign(average * momentum + (1.0 - momentum) * weight.value)
+            if average.dtype.is_floating:
+                average.assign(average * momentum + (1.0 - momentum) * weight.value)
+            else:  # counters, as in a Normalization layer, have no average
+                average.assign(weight.value)
 
     @contextlib.contextmanager
     def applied(self) -> Iterator[None]:

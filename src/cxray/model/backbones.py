@@ -17,6 +17,7 @@ from cxray import progress
 from cxray.errors import ConfigError
 
 _DOWNLOAD_TIMEOUT_SECONDS = 30.0
+_ONE_FILE_A_SIZE = ("MobileNet", "MobileNetV2")
 _WEIGHTS_SIDE = 224
 
 
@@ -88,22 +89,25 @@ def load_backbone(name: str, height: int, width: int, *, weights: str) -> tuple[
     backbone = BACKBONES[name]
     build = getattr(keras.applications, backbone.application)
     options = {"include_top": False, **dict(backbone.options)}
-    model = build(weights=None, input_shape=(height, width, 3), **options)
+    shape = (height, width, 3)
     if weights == "imagenet":
         try:
-            # Some families keep a file for every size; the one for 224 pixels fits all, since no layer knows the size.
-            shape = (_WEIGHTS_SIDE, _WEIGHTS_SIDE, 3)
             with _patience(), contextlib.redirect_stdout(sys.stderr):
-                model.set_weights(build(weights="imagenet", input_shape=shape, **options).get_weights())
-            return model, "imagenet"
+                if backbone.application not in _ONE_FILE_A_SIZE:
+                    return build(weights="imagenet", input_shape=shape, **options), "imagenet"
+                # The file for 224 pixels fits every size, since no layer of these families knows the size.
+                model = build(weights=None, input_shape=shape, **options)
+                donor = build(weights="imagenet", input_shape=(_WEIGHTS_SIDE, _WEIGHTS_SIDE, 3), **options)
+                model.set_weights(donor.get_weights())
+                return model, "imagenet"
         except Exception as error:  # URLError, socket.timeout, OSError, ValueError for a damaged download, ...
+            reason = (str(error) or type(error).__name__).splitlines()[0][:200]
             progress.say(
-                f"Warning: ImageNet weights of {name} are not in the Keras cache and could not be downloaded "
-                f"({str(error).splitlines()[0][:200]}). Training starts from random weights instead; expect a much "
-                "weaker model. Put the weights into ~/.keras/models, or use a network that needs none: "
-                "--set model.backbone=small_cnn"
+                f"Warning: ImageNet weights of {name} are not in the Keras cache and cannot be downloaded ({reason}). "
+                "Training starts from random weights instead; expect a much weaker model. Put the weights into "
+                "~/.keras/models, or use a network that needs none: --set model.backbone=small_cnn"
             )
-    return model, "none"
+    return build(weights=None, input_shape=shape, **options), "none"
 
 
 @contextlib.contextmanager

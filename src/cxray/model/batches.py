@@ -72,9 +72,11 @@ def training_batches(
     """One epoch of shuffled, augmented (films, targets, weights); the last, smaller batch is kept."""
     order = np.random.default_rng([seed, epoch]).permutation(len(films))
     dataset = _read(films, order, batch_size)
+    # A hash of both, because a product of a large seed would not fit into 32 bits.
+    epoch_key = int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0] >> 1)
 
     def change(step: Any, batch: Any, targets: Any, weights: Any) -> Any:
-        key = tf.stack([tf.constant(seed * 100_003 + epoch, tf.int32), tf.cast(step, tf.int32)])
+        key = tf.stack([tf.constant(epoch_key, tf.int32), tf.cast(step, tf.int32)])
         return augment(batch, settings, key), targets, weights
 
     return dataset.enumerate().map(lambda step, item: change(step, *item), num_parallel_calls=2).prefetch(4)

@@ -11,7 +11,7 @@ import dataclasses
 from typing import Any
 
 import keras
-from keras import layers
+from keras import layers, ops
 
 from cxray.config import InputCard, ModelSettings
 from cxray.model.backbones import BACKBONES, check_backbone, load_backbone
@@ -33,11 +33,29 @@ class Network:
     model: keras.Model
     weights: str
     head: str
+    mirror_average: bool = False
 
     def inference(self) -> keras.Model:
-        """The same weights with three named outputs: `logits`, `features`, `feature_map`."""
-        outputs = {name: self.model.get_layer(name).output for name in ("logits", "features", "feature_map")}
-        return keras.Model(self.model.input, outputs)
+        """The same weights with three named outputs: `logits`, `features`, `feature_map`.
+
+        With `mirror_average` the feature map is the mean of the film's and, mirrored back, its mirror image's. Pooling
+        does not mind mirroring and the head is linear, so the logits are the mean of both views and class activation
+        on the averaged map stays exact.
+        """
+        if not (self.mirror_average and self.head == "pooled_linear"):
+            outputs = {name: self.model.get_layer(name).output for name in ("logits", "features", "feature_map")}
+            return keras.Model(self.model.input, outputs)
+        look = keras.Model(self.model.input, self.model.get_layer("feature_map").output, name="look")
+        films = keras.Input(self.model.input_shape[1:], name="films")
+        mirrored = ops.flip(look(ops.flip(films, axis=2)), axis=2)
+        feature_map = (look(films) + mirrored) / 2
+        features = self.model.get_layer("features")(feature_map)
+        logits = self.model.get_layer("logits")(features)
+        return keras.Model(films, {"logits": logits, "features": features, "feature_map": feature_map})
+
+    def predict_logits(self, films: Any) -> Any:
+        """Logits (n, K) of films float32 (n, height, width, 1) as the finished network gives them."""
+        return self.inference().predict(films, batch_size=32, verbose=0)["logits"]
 
 
 def build_network(settings: ModelSettings, card: InputCard, outputs: int) -> Network:
@@ -57,7 +75,8 @@ def build_network(settings: ModelSettings, card: InputCard, outputs: int) -> Net
         head = "pooled_linear"
     dropped = layers.Dropout(settings.dropout, name="dropout")(features)
     logits = layers.Dense(outputs, name="logits", dtype="float32")(dropped)
-    return Network(keras.Model(films, logits, name=settings.backbone.replace(".", "_")), weights, head)
+    model = keras.Model(films, logits, name=settings.backbone.replace(".", "_"))
+    return Network(model, weights, head, mirror_average=settings.mirror_average)
 
 
 def _pretrained_features(films: Any, settings: ModelSettings, card: InputCard) -> tuple[Any, str]:

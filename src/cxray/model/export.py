@@ -67,10 +67,7 @@ def check_graph(network: Network, graph: Path, films: npt.NDArray[np.uint8], tas
         BundleError: they differ by more than `PARITY_TOLERANCE` in probability.
     """
     engine = OnnxRuntime(graph, threads=os.cpu_count() or 1)
-
-    def reference(batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        return np.asarray(network.model.predict(batch, verbose=0))
-
+    reference = network.predict_logits
     return _compare("onnx", graph, reference, lambda batch: np.asarray(engine.run(batch)["logits"]), films, task)
 
 
@@ -152,7 +149,7 @@ def _write_openvino(model: keras.Model, path: Path) -> Runner:
 def _write_litert(model: keras.Model, path: Path) -> Runner:
     import tensorflow as tf
 
-    logits = keras.Model(model.input, model.get_layer("logits").output)
+    logits = keras.Model(model.input, model.output["logits"])
     with atomic_path(path) as temporary, quiet():
         named = temporary.with_suffix(".tflite")
         logits(np.zeros((1, *model.input_shape[1:]), dtype=np.float32))

@@ -76,14 +76,13 @@ def describe_overfitting(epochs: Sequence[Epoch]) -> str:
     lowest = min(tuned, key=lambda epoch: epoch.validation_loss)
     gap = last.train_accuracy - last.validation_accuracy
     rose = last.validation_loss > 1.1 * lowest.validation_loss and last.train_loss < lowest.train_loss
-    if gap < OVERFIT_GAP and not rose:
-        return (
-            f"No overfitting is visible: after {last.epoch} epochs training accuracy is {last.train_accuracy:.1%}, "
-            f"validation accuracy {last.validation_accuracy:.1%}."
-        )
+    reached = f"training loss is {last.train_loss:.3f}, validation loss {last.validation_loss:.3f}"
+    if not np.isnan(gap):  # findings have no training accuracy
+        reached = f"training accuracy is {last.train_accuracy:.1%}, validation accuracy {last.validation_accuracy:.1%}"
+    if not gap >= OVERFIT_GAP and not rose:
+        return f"No overfitting is visible: after {last.epoch} epochs {reached}."
     return (
-        f"The curves show overfitting: after {last.epoch} epochs training accuracy is {last.train_accuracy:.1%} but "
-        f"validation accuracy {last.validation_accuracy:.1%}, and validation loss was lowest "
+        f"The curves show overfitting: after {last.epoch} epochs {reached}, and validation loss was lowest "
         f"({lowest.validation_loss:.3f}) in epoch {lowest.epoch} and ended at {last.validation_loss:.3f}. A remedy one "
         "setting away: --set model.dropout=0.5"
     )

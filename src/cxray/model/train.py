@@ -88,6 +88,8 @@ def fit(recipe: Recipe, classes: int, training: LabelledFilms, validation: Label
         loop.compile()
     if place.resume and place.checkpoint.is_file():
         loop.restore(Checkpoint.load(place.checkpoint, place.fingerprint))
+    elif place.resume:
+        progress.say("No epoch had finished yet: starting from the beginning.")
     interrupted = False
     try:
         loop.run()
@@ -142,12 +144,12 @@ class _Loop:
             self._frozen_stage()
         done = sum(epoch.stage == "all" for epoch in self.history)
         for epoch in range(done, settings.epochs):
-            self._reseed_dropout(epoch)
-            self._one_epoch(epoch)
-            self._save()
             if self._out_of_patience():
                 progress.say(f"Stopped early: no improvement for {settings.patience} epochs.")
                 break
+            self._reseed_dropout(epoch)
+            self._one_epoch(epoch)
+            self._save()
 
     def restore(self, state: Checkpoint) -> None:
         """Continue where `state` ends."""
@@ -224,7 +226,7 @@ class _Loop:
         for epoch in range(settings.frozen_epochs):
             self._reseed_dropout(-1 - epoch)
             started = time.perf_counter()
-            shuffled = data.shuffle(len(self.training), seed=settings.seed * 1009 + epoch).batch(settings.batch_size)
+            shuffled = data.shuffle(len(self.training), seed=settings.seed % 2**31 + epoch).batch(settings.batch_size)
             logs = self._pass_over(head, shuffled, epoch, [])
             seconds = time.perf_counter() - started
             logits = head.predict(features[1], batch_size=1024, verbose=0)

@@ -24,7 +24,7 @@ from cxray import progress
 from cxray.bundle import GOLDEN, GOLDEN_TOLERANCE, Bundle, load_bundle
 from cxray.data.prepare import as_model_input, prepare_file
 from cxray.errors import BundleError, UnreadableImage
-from cxray.records import ImageRecord, Predictions
+from cxray.records import SCORE_PREFIX, ImageRecord, Predictions
 from cxray.runtime.engine import Engine, open_engine
 
 BATCH = 16
@@ -104,7 +104,7 @@ def as_table(bundle: Bundle, answers: Sequence[Answer]) -> Predictions:
     predicted = [_most_probable(bundle, row) for row in scores]
     records = [answer.record for answer in answers]
     return Predictions(
-        path=_text(_display(record.path) for record in records),
+        path=_text(str(record.path) for record in records),
         classes=bundle.classes,
         scores=scores,
         label=_text(record.label or "|".join(n for n, v in record.findings.items() if v) for record in records),
@@ -164,17 +164,13 @@ def _metadata(bundle: Bundle, records: Sequence[ImageRecord]) -> dict[str, npt.N
     columns = {"model": _text(bundle.identifier for _ in records)}
     if bundle.task == "classes" and bundle.positive in bundle.thresholds:
         columns["threshold"] = np.full(len(records), bundle.thresholds[bundle.positive].value)
-    taken = {"path", "label", "patient", "split", "predicted", "decision", "gate", "error", *bundle.classes}
+    ours = {"predicted", "decision", "gate", "error", *columns, *bundle.classes}
     for name in dict.fromkeys(key for record in records for key in record.metadata):
-        if name not in taken and name not in columns and not name.startswith("score_"):
-            columns[name] = _text(record.metadata.get(name, "") for record in records)
+        # A column of the input that is called like one of ours keeps its values under another name.
+        kept = f"input_{name}" if name in ours or name.startswith(SCORE_PREFIX) else name
+        columns[kept] = _text(record.metadata.get(name, "") for record in records)
     return columns
 
 
 def _text(cells: Iterable[str]) -> npt.NDArray[Any]:
     return np.array(list(cells), dtype=object)
-
-
-def _display(path: Path) -> str:
-    # File names need not be valid UTF-8; tables must be.
-    return str(path).encode("utf-8", "backslashreplace").decode("utf-8")

@@ -7,12 +7,12 @@ import time
 from pathlib import Path
 
 from cxray import progress, rundir
-from cxray.data.audit import audit
 from cxray.data.phantom import PhantomPlan, write_phantom_folder
 from cxray.evaluate.evaluation import Evaluation
+from cxray.workflow.audit import audit_folder
 from cxray.workflow.evaluate import evaluate_table
 from cxray.workflow.predict import predict
-from cxray.workflow.train import train
+from cxray.workflow.train import require_training_libraries, train
 
 PATIENTS = 320
 SIDE_PIXELS = 160
@@ -38,13 +38,12 @@ def demo(out: Path, *, seed: int = 0, patients: int = PATIENTS, overwrite: bool 
         OutputError, UsageError: `out` cannot be used.
     """
     started = time.monotonic()
+    require_training_libraries()
     rundir.prepare_folder(out, overwrite=overwrite)
     progress.say(f"1/5 Drawing films of {patients} synthetic patients.")
     films = write_phantom_folder(out / "films", PhantomPlan(size_px=SIDE_PIXELS), patients, seed=seed)
     progress.say("2/5 Auditing the films.")
-    findings = audit(films, seed=seed)
-    findings.save(out / "audit")
-    progress.say(findings.text())
+    progress.say(audit_folder(films, out / "audit", seed=seed).text())
     progress.say("3/5 Training; the test patients stay sealed.")
     run = train(films, out / "run", recipe="demo", seed=seed)
     progress.say("4/5 Scoring the test patients.")

@@ -14,7 +14,7 @@ from cxray.bundle import GOLDEN, Bundle, load_bundle
 from cxray.data.decode import decode_file
 from cxray.data.intake import read_inputs
 from cxray.data.prepare import prepare, prepare_file
-from cxray.errors import CxrayError, UnreadableImage, UsageError
+from cxray.errors import UnreadableImage, UsageError
 from cxray.rundir import atomic_path
 
 SUFFIXES = {"onnx": ".onnx", "keras": ".keras", "openvino": ".xml", "litert": ".tflite"}
@@ -41,6 +41,9 @@ def export(bundle: Path, kind: str, out: Path | None = None, films: Path | None 
     target = out or source.folder.parent / f"model{SUFFIXES[kind]}"
     if target.suffix != SUFFIXES[kind]:
         raise UsageError(f"--out {target} should end in {SUFFIXES[kind]} for {kind}.")
+    for taken in (target, target.with_suffix(".bin")):
+        if taken.exists():
+            raise UsageError(f"{taken} exists already.", "Choose another --out, or remove it first.")
     sample = _sample(source, films)
     if kind == "onnx":
         return _copy_graph(source, target, sample)
@@ -49,8 +52,9 @@ def export(bundle: Path, kind: str, out: Path | None = None, films: Path | None 
 
     try:
         parity = convert(source, kind, target, sample)
-    except CxrayError:
+    except BaseException:  # neither a refused nor an interrupted export may be taken for a good one
         target.unlink(missing_ok=True)
+        target.with_suffix(".bin").unlink(missing_ok=True)
         raise
     return _facts(kind, target, parity.films, parity.largest_difference)
 
@@ -85,9 +89,9 @@ def _sample(bundle: Bundle, films: Path | None) -> npt.NDArray[np.uint8]:
     if not table.exists():
         progress.say("No validation films lie beside the bundle; the check uses the golden film only. Pass --films.")
         return np.stack(sample)
-    for record in read_inputs([table]).records:
-        if len(sample) == SAMPLE_FILMS + 3:
-            break
+    records = read_inputs([table]).records
+    step = max(1, len(records) // SAMPLE_FILMS)  # spread over the table, which is sorted by path and so by class
+    for record in records[::step][:SAMPLE_FILMS]:
         try:
             sample.append(prepare_file(record.path, bundle.card))
         except UnreadableImage:

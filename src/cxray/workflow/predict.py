@@ -46,7 +46,9 @@ def predict(
         raise UsageError(f"--out {out} is a folder; a file was expected.", f"Example: --out {out / 'predictions.csv'}")
     rundir.check_writable(out)
     predictor = Predictor.open(bundle, engine, threads=threads)
-    intake = read_inputs(inputs, predictor.bundle.classes)
+    bundled = predictor.bundle
+    findings = bundled.classes if bundled.task == "findings" else ()
+    intake = read_inputs(inputs, bundled.classes, findings=findings)
     records = [record for record in intake.records if not split or record.split == split]
     if not records:
         raise DataError(

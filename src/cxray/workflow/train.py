@@ -11,7 +11,10 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
 import platform
+import shlex
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -76,25 +79,75 @@ def train(
     started = time.monotonic()
     settings = config.load_recipe(recipe, overrides, seed=seed)
     _check_settings(settings)
-    if rundir.is_complete(out) and resume:
-        raise UsageError(f"The run in {out} is already finished.", "Read its report.html, or choose another --out.")
+    if resume:
+        _check_resumable(out, settings)
     intake = read_dataset(data, findings=findings)
     positive = _positive(settings, intake, data)
     division = divide(intake, settings.split, settings.train.seed)
     rundir.prepare_folder(out, overwrite=overwrite, resume=resume)
-    films = _Films.prepare(division, settings)
-    journey = _Journey(data, out, settings, intake, division, films, positive, resume=resume, tensorboard=tensorboard)
-    return journey.walk(started)
+    command = _command(data, out, recipe, overrides, seed, findings)
+    with progress.logged_to(out / "log.txt"):
+        films = _Films.prepare(division, settings)
+        journey = _Journey(
+            data, out, settings, intake, division, films, positive, command, resume=resume, tensorboard=tensorboard
+        )
+        return journey.walk(started)
+
+
+def _check_resumable(out: Path, settings: Recipe) -> None:
+    """Whether `out` holds an unfinished or interrupted run of the same settings; nothing is written before this.
+
+    Raises:
+        UsageError: there is no run, it is finished, or it was started with other settings.
+    """
+    if not (out / "config.toml").is_file():
+        raise UsageError(f"There is no run to resume in {out}.", "Leave out --resume to start one.")
+    stored = config.recipe_from_toml((out / "config.toml").read_text("utf-8"), str(out / "config.toml"))
+    if stored != settings:
+        raise UsageError(
+            f"The run in {out} was started with other settings; they stand in its config.toml.",
+            "Resume with the command that started it, or choose another --out.",
+        )
+    if not rundir.is_complete(out):
+        return
+    if not rundir.read_manifest(out).get("interrupted"):
+        raise UsageError(f"The run in {out} is already finished.", "Read its report.html, or choose another --out.")
+    (out / rundir.MANIFEST).unlink()
+
+
+def _command(
+    data: Path, out: Path, recipe: str, overrides: Sequence[str], seed: int | None, findings: Sequence[str]
+) -> str:
+    """The command line that makes this run, for the report."""
+    words = ["cxray", "train", str(data), "--out", str(out), "--recipe", recipe]
+    words += ["--seed", str(seed)] if seed is not None else []
+    words += [f"--set={override}" for override in overrides]
+    words += ["--findings", ",".join(findings)] if findings else []
+    return shlex.join(words)
 
 
 def _check_settings(settings: Recipe) -> None:
     """Everything that can be refused before a film is read or a folder made."""
     if settings.decision.policy != NO_POLICY:
         Policy.parse(settings.decision.policy)
-    extras.require("keras", "train", "Training")
+    require_training_libraries()
     from cxray.model.backbones import check_backbone
 
     check_backbone(settings.model.backbone, min(settings.input.height, settings.input.width))
+    if settings.train.frozen_epochs and settings.model.backbone == "article_cnn":
+        raise ConfigError("article_cnn has no pre-trained part to freeze, so train.frozen_epochs must be 0.")
+
+
+def require_training_libraries() -> None:
+    """Everything that training will need at any time, asked for before it begins.
+
+    Raises:
+        MissingExtra: naming the library that is missing.
+    """
+    # Keras may be set to another backend by the environment or a file in the home folder; this house is TensorFlow's.
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    for module in ("keras", "tensorflow", "onnx", "tf2onnx"):
+        extras.require(module, "train", "Training")
 
 
 def _positive(settings: Recipe, intake: Intake, data: Path) -> str:
@@ -158,6 +211,7 @@ class _Journey:
     division: Division
     films: _Films
     positive: str
+    command: str
     resume: bool
     tensorboard: bool
 
@@ -242,6 +296,10 @@ class _Journey:
         progress.say(
             f"Patients: {identity.n_patients}, told apart by {identity.reason} (confidence: {identity.confidence})."
         )
+        classes = self.intake.counts()
+        progress.say("; ".join(f"{split or 'films'}: {row}" for split, row in classes.items()).replace("'", ""))
+        for reason, count in self.intake.passed_over.items():
+            progress.say(f"Passed over: {count} × {reason}.")
         for note in self.division.notes:
             progress.say(note)
 
@@ -258,7 +316,7 @@ class _Journey:
             notes.append("The training was interrupted; these are the best weights until then.")
         return {
             "recipe": self.settings.name,
-            "command": f"cxray train {self.data} --out {self.out} --recipe {self.settings.name}",
+            "command": self.command,
             "data": str(self.data),
             "seed": self.settings.train.seed,
             "backbone": self.settings.model.backbone,
@@ -306,10 +364,8 @@ class _Journey:
         return judgement
 
     def _close(self, facts: Mapping[str, Any]) -> None:
-        checkpoint = self.out / "checkpoint" / "state.npz"
-        checkpoint.unlink(missing_ok=True)
-        if checkpoint.parent.is_dir() and not any(checkpoint.parent.iterdir()):
-            checkpoint.parent.rmdir()
+        if not facts["interrupted"]:  # an interrupted run may still be resumed
+            shutil.rmtree(self.out / "checkpoint", ignore_errors=True)
         rundir.write_manifest(
             self.out,
             {

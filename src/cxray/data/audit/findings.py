@@ -82,6 +82,14 @@ class Audit:
         """The highest severity present: "error", "warning", "info", or "" when nothing was found."""
         return self.findings[0].severity if self.findings else ""
 
+    @property
+    def meaning(self) -> str:
+        """What the worst finding means for figures from this data, in one sentence."""
+        return {
+            "error": "Figures from this data would be wrong until the errors are mended.",
+            "warning": "Usable with care: read the warnings before believing a figure.",
+        }.get(self.worst, "Nothing was found that would make figures from this data misleading.")
+
     def of(self, code: str) -> Finding | None:
         """The finding with this code, or None."""
         return next((finding for finding in self.findings if finding.code == code), None)
@@ -94,9 +102,25 @@ class Audit:
             OutputError: it cannot be written.
         """
         rundir.prepare_folder(folder, overwrite=overwrite)
+        self.write_results(folder)
+        self.write_manifest(folder)
+
+    def write_results(self, folder: Path) -> None:
+        """Write `audit.json` and `tables/*.csv` only, for a caller that adds files before the manifest.
+
+        Raises:
+            OutputError: they cannot be written.
+        """
         for name, columns in self.tables.items():
             write_table(folder / "tables" / f"{name}.csv", columns)
         rundir.write_json(folder / "audit.json", self.as_json())
+
+    def write_manifest(self, folder: Path) -> None:
+        """Close `folder`: nothing is written to it after this.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
         rundir.write_manifest(folder, {"kind": "audit", "cxray": __version__, **self.facts})
 
     def as_json(self) -> dict[str, Any]:
@@ -119,11 +143,7 @@ class Audit:
         number = Counter(finding.severity for finding in self.findings)
         counted = ", ".join(f"{number[s]} {s}{'s' * (number[s] != 1)}" for s in SEVERITIES if number[s])
         what = f"{self.facts.get('films', 0):,} films of {self.facts.get('patients', 0):,} patients"
-        meaning = {
-            "error": "Figures from this data would be wrong until the errors are mended.",
-            "warning": "Usable with care: read the warnings before believing a figure.",
-        }.get(self.worst, "Nothing was found that would make figures from this data misleading.")
-        return f"{what}: {counted or 'no findings'}. {meaning}"
+        return f"{what}: {counted or 'no findings'}. {self.meaning}"
 
 
 def plain(value: Any) -> Any:
