@@ -24,15 +24,17 @@ MARKER = ".cxray"
 
 
 @contextlib.contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, suffix: str = "") -> Iterator[Path]:
     """Hand out the name of a temporary neighbour of `path`; rename it to `path` when the block ends without error.
+
+    The name ends in `suffix`, for libraries that choose the format by it.
 
     Raises:
         OutputError: the folder cannot be created or written, or the disk is full; nothing is left behind.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:40]}.", suffix=".part", dir=path.parent)
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:40]}.", suffix=f".part{suffix}", dir=path.parent)
     except OSError as error:
         raise output_error(path, error) from error
     os.close(descriptor)

@@ -125,6 +125,7 @@ def test_findings_are_stratified_by_the_rarest() -> None:
     [
         (films("A", 30), "Only one class was found: A"),
         ([*films("A", 30), *films("B", 1, 9)], "Class 'B' has films of one patient only"),
+        ([*films("A", 30, 1, "test"), *films("B", 30, 1, "test")], "No film is left to learn from"),
     ],
 )
 def test_too_little_to_divide(records: list[ImageRecord], message: str) -> None:

@@ -89,17 +89,17 @@ def test_order_of_where_the_operating_point_comes_from(make_table):
     origins = [
         evaluate(frozen, validation=validation, threshold=0.2).facts["threshold"],
         evaluate(frozen, threshold=0.2).facts["threshold"],
-        evaluate(table, threshold=0.2).facts["threshold"],
+        evaluate(frozen).facts["threshold"],
         evaluate(table).facts["threshold"],
     ]
     assert [one["origin"] for one in origins] == [
         "chosen on the validation table",
-        "frozen by the model's bundle",
         "given by the user",
+        "frozen by the model's bundle",
         "most probable class",
     ]
-    assert origins[1]["value"] == pytest.approx(0.7, abs=0.02)
-    assert [one["value"] for one in origins[2:]] == [0.2, 0.5]
+    assert origins[2]["value"] == pytest.approx(0.7, abs=0.02)
+    assert [origins[1]["value"], origins[3]["value"]] == [0.2, 0.5]
     assert "0.5 (the most probable class) is used" in " ".join(evaluate(table).facts["warnings"])
 
 

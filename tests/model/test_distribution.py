@@ -30,7 +30,7 @@ def test_training_is_mirrored_over_two_devices(phantom_films: Path, tmp_path: Pa
     from tests.runtime_fixtures import SETTINGS
 
     result = subprocess.run(
-        [sys.executable, "-c", SCRIPT, phantom_films, tmp_path / "run", *SETTINGS],
+        [sys.executable, "-c", SCRIPT, phantom_films, tmp_path / "run", *SETTINGS, "train.frozen_epochs=2"],
         capture_output=True,
         text=True,
         timeout=300,

@@ -36,7 +36,7 @@ class Division:
         return [record for record in self.records if record.split == split]
 
     def table(self) -> dict[str, Column]:
-        """Columns `path, label, patient, split` and the findings: itself a valid data set."""
+        """Columns `path, label, patient, split` and the findings: itself a data set, from the folder it was made in."""
         columns: dict[str, list[str]] = defaultdict(list)
         for record in self.records:
             for name in ("path", "label", "patient", "split"):
@@ -72,6 +72,8 @@ def divide(intake: Intake, settings: SplitSettings, seed: int) -> Division:
         records = [dataclasses.replace(record, split="train") for record in records]
         records = _draw(records, "test", settings.test_fraction, "patient", seed)
         notes.append(f"No test split was given: {_count(records, 'test')} were set aside and sealed.")
+    if not any(record.split == "train" for record in records):
+        raise SplitError("No film is left to learn from: none of them is in train.", "Give films of the train split.")
     if not any(record.split == "validation" for record in records):
         records = _draw_validation(records, settings, seed)
         notes.append(_describe_validation(records, settings))

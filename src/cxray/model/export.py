@@ -54,10 +54,8 @@ def save_graphs(network: Network, folder: Path) -> None:
     """Write `model.onnx` (three outputs) and `model.keras` into a bundle folder."""
     inference = network.inference()
     _export_onnx(inference, folder / bundles.GRAPH)
-    with atomic_path(folder / bundles.KERAS) as temporary:
-        named = temporary.with_suffix(".keras")
-        inference.save(named)
-        named.replace(temporary)
+    with atomic_path(folder / bundles.KERAS, suffix=".keras") as temporary:
+        inference.save(temporary)
 
 
 def check_graph(network: Network, graph: Path, films: npt.NDArray[np.uint8], task: str) -> Parity:
@@ -124,10 +122,8 @@ def _export_onnx(model: keras.Model, path: Path) -> None:
 
 
 def _write_keras(model: keras.Model, path: Path) -> Runner:
-    with atomic_path(path) as temporary:
-        named = temporary.with_suffix(".keras")
-        model.save(named)
-        named.replace(temporary)
+    with atomic_path(path, suffix=".keras") as temporary:
+        model.save(temporary)
     again = keras.saving.load_model(path, compile=False, safe_mode=True)
     return lambda batch: np.asarray(again.predict(batch, verbose=0)["logits"])
 
@@ -150,11 +146,9 @@ def _write_litert(model: keras.Model, path: Path) -> Runner:
     import tensorflow as tf
 
     logits = keras.Model(model.input, model.output["logits"])
-    with atomic_path(path) as temporary, quiet():
-        named = temporary.with_suffix(".tflite")
+    with atomic_path(path, suffix=".tflite") as temporary, quiet():
         logits(np.zeros((1, *model.input_shape[1:]), dtype=np.float32))
-        logits.export(str(named), format="litert", verbose=False)
-        named.replace(temporary)
+        logits.export(str(temporary), format="litert", verbose=False)
     interpreter = tf.lite.Interpreter(model_path=str(path))
 
     def run(batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
