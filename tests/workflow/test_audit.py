@@ -78,7 +78,7 @@ def test_findings_of_a_table_are_classes_of_the_page(tmp_path):
 def test_a_wrong_out_is_refused_before_the_films_are_read(films, tmp_path):
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.txt").write_text("years of work")
-    for overwrite, words in ((False, "already holds files"), (True, "did not write")):
+    for overwrite, words in ((False, "already holds files"), (True, "was not made by cxray")):
         with pytest.raises(UsageError, match=words):
             audit_folder(tmp_path / "no such films", tmp_path / "other", overwrite=overwrite)
     assert (tmp_path / "other" / "thesis.txt").exists()

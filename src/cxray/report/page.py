@@ -12,6 +12,7 @@ from typing import Any
 from cxray.evaluate.evaluation import Evaluation
 from cxray.report.judgement import judgement
 from cxray.report.pages import write_page
+from cxray.tables import Column
 
 REPORT = "report.html"
 FIGURES = "figures"
@@ -31,14 +32,14 @@ def write_evaluation_report(evaluation: Evaluation, folder: Path, *, command: st
         folder / REPORT,
         "evaluation.html.j2",
         judged=judged,
-        tables=table_list(evaluation),
+        tables=table_list(evaluation.tables),
         command=command,
     )
 
 
-def table_list(evaluation: Evaluation) -> Sequence[Mapping[str, Any]]:
+def table_list(tables: Mapping[str, Mapping[str, Column]]) -> Sequence[Mapping[str, Any]]:
     """Name, rows and columns of every table that lies beside the page."""
     return [
         {"name": name, "rows": len(next(iter(columns.values()), ())), "columns": ", ".join(columns)}
-        for name, columns in sorted(evaluation.tables.items())
+        for name, columns in sorted(tables.items())
     ]
