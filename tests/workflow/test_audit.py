@@ -1,6 +1,7 @@
 """`cxray audit` as a whole: films in, findings and a page out, and nothing that was to be read is ever deleted."""
 
 import json
+import os
 import shutil
 
 import numpy as np
@@ -40,6 +41,21 @@ def test_the_folder_is_complete_and_the_page_is_in_its_manifest(films, tmp_path)
     shown = [element.attributes["alt"] for element in page.all("img") if "article" in element.parents]
     assert "test/NORMAL/copied-7-0.png" in shown
     assert "train/NORMAL/broken.png" not in [element.attributes["alt"] for element in page.all("img")]
+
+
+def test_hostile_file_names_reach_neither_terminal_nor_page(films, tmp_path):
+    source = next((films / "train" / "NORMAL").glob("patient-*.png"))
+    folder = os.fsencode(films / "test" / "NORMAL") + b"/"
+    for name in (b"\xff-7.png", b"\x1b[31mred-8.png", "\u202e<script>alert(1)<b>-9.png".encode()):
+        shutil.copy(os.fsencode(source), folder + name)
+    shown = CliRunner().invoke(cli, ["audit", str(films), "--out", str(tmp_path / "out")])
+    assert shown.exit_code == 0, shown.output
+    assert "\x1b" not in shown.output and "\u202e" not in shown.output
+    assert "\\x1b[31mred-8.png" in shown.output
+    page = Page(tmp_path / "out" / "audit.html")
+    page.close()
+    assert len(page.all("script")) == 1 and "\x1b" not in page.source and "\u202e" not in page.source
+    assert any(element.attributes["alt"].endswith("<script>alert(1)<b>-9.png") for element in page.all("img"))
 
 
 def test_pictures_keep_the_shape_of_the_film(films):

@@ -137,7 +137,7 @@ class Audit:
         lines = [self._verdict(), ""]
         for finding in self.findings:
             lines += _paragraph(finding)
-        return "\n".join(lines).rstrip() + "\n"
+        return "\n".join(map(_visible, lines)).rstrip() + "\n"
 
     def _verdict(self) -> str:
         number = Counter(finding.severity for finding in self.findings)
@@ -183,6 +183,11 @@ def _paragraph(finding: Finding) -> list[str]:
     if finding.files:
         lines.append(" " * 8 + _some(finding.files))
     return [*lines, ""]
+
+
+def _visible(line: str) -> str:
+    """Control, invisible and undecodable characters as escapes: a file name must not command the terminal."""
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode("ascii") for sign in line)
 
 
 def _some(files: Sequence[str]) -> str:
