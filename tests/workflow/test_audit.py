@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -43,6 +45,7 @@ def test_the_folder_is_complete_and_the_page_is_in_its_manifest(films, tmp_path)
     assert "train/NORMAL/broken.png" not in [element.attributes["alt"] for element in page.all("img")]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux allows file names of any bytes")
 def test_hostile_file_names_reach_neither_terminal_nor_page(films, tmp_path):
     source = next((films / "train" / "NORMAL").glob("patient-*.png"))
     folder = os.fsencode(films / "test" / "NORMAL") + b"/"
@@ -52,6 +55,11 @@ def test_hostile_file_names_reach_neither_terminal_nor_page(films, tmp_path):
     assert shown.exit_code == 0, shown.output
     assert "\x1b" not in shown.output and "\u202e" not in shown.output
     assert "\\x1b[31mred-8.png" in shown.output
+    command = [sys.executable, "-m", "cxray", "audit", films, "--out", tmp_path / "json", "--json"]
+    strict = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
+    found = subprocess.run(command, capture_output=True, env=strict, timeout=60, check=True)
+    files = [file for finding in json.loads(found.stdout)["findings"] for file in finding["files"]]
+    assert os.fsdecode(b"test/NORMAL/\xff-7.png") in files
     page = Page(tmp_path / "out" / "audit.html")
     page.close()
     assert len(page.all("script")) == 1 and "\x1b" not in page.source and "\u202e" not in page.source

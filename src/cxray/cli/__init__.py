@@ -85,5 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def print_json(value: Any) -> None:
-    """One JSON document to stdout, for machines."""
-    click.echo(json.dumps(value, ensure_ascii=False, indent=2, default=str))
+    """One JSON document to stdout, for machines; what is not valid Unicode in file names is a JSON escape."""
+    from cxray.rundir import printable
+
+    click.echo(printable(json.dumps(value, ensure_ascii=False, indent=2, default=str)))
