@@ -36,6 +36,14 @@ def test_links_to_files_lead_somewhere(document: Path) -> None:
             assert (document.parent / target).exists(), f"{document.name} links to {target}"
 
 
+def test_no_placeholder_is_left_in_a_document() -> None:
+    for document in DOCUMENTS:
+        found = re.search(
+            r"\b(TODO|FIXME|TBD|NUMBERS|ROAD|SPEED|EVALUATE|COMPARE|COMMIT|RESULT\d)\b", document.read_text("utf-8")
+        )
+        assert not found, f"{document.name} still holds the placeholder {found.group(0)}"  # type: ignore[union-attr]
+
+
 def test_no_registry_address_and_no_path_of_a_machine_stand_in_any_file() -> None:
     forbidden = re.compile(r"--index-url|--find-links|" + "pypi" + r"\.org|/work/|/root/" + r"|/home/[a-z]+/")
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout

@@ -91,3 +91,15 @@ def test_backbones_that_cannot_be_meant(name: str, side: int, message: str) -> N
     with pytest.raises(ConfigError, match=message):
         check_backbone(name, side)
     check_backbone("xception", 71)
+
+
+def test_averaging_mirror_images_is_the_mean_of_both_views_and_keeps_class_activation_exact() -> None:
+    settings = ModelSettings(backbone="small_cnn", weights="none", mirror_average=True)
+    network = build_network(settings, InputCard(32, 32), 2)
+    films = np.random.default_rng(0).random((5, 32, 32, 1)).astype(np.float32)
+    outputs = network.inference().predict(films, verbose=0)
+    both = [network.model.predict(view, verbose=0) for view in (films, films[:, :, ::-1])]
+    np.testing.assert_allclose(outputs["logits"], (both[0] + both[1]) / 2, atol=1e-5)
+    np.testing.assert_allclose(outputs["feature_map"].mean(axis=(1, 2)), outputs["features"], atol=1e-5)
+    mirrored = network.inference().predict(films[:, :, ::-1], verbose=0)
+    np.testing.assert_allclose(mirrored["logits"], outputs["logits"], atol=1e-5)
