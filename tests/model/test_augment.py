@@ -14,7 +14,19 @@ from cxray.model.augment import augment  # noqa: E402 - after the skip
 
 FILMS = np.random.default_rng(0).random((6, 24, 20, 1)).astype(np.float32)
 KEY = tf.constant([3, 4])
-EVERYTHING = AugmentSettings(10, 5, 0.1, 0.1, 4, True, 0.1, 0.2, 0.2, 0.2)
+EVERYTHING = AugmentSettings(
+    crop_fraction=0.2,
+    rotate_degrees=10,
+    shear_degrees=5,
+    shift_fraction=0.1,
+    zoom_fraction=0.1,
+    jitter_pixels=4,
+    flip=True,
+    brightness=0.1,
+    contrast=0.2,
+    gamma=0.2,
+    erase_fraction=0.2,
+)
 
 
 def test_no_settings_change_nothing() -> None:
