@@ -250,7 +250,7 @@ def test_a_folder_has_classes_truth_and_masks_apart(tmp_path: Path) -> None:
     assert all(len(splits) == 1 for splits in split_of.values())
     assert sum(splits == {"test"} for splits in split_of.values()) == 4
     ill = {Path(row["path"]).name for row in rows if row["label"] == DISEASED}
-    assert {path.name for path in (tmp_path / "films-masks").iterdir()} == ill
+    assert {path.name for path in (tmp_path / "films-masks").glob("*.png")} == ill
     assert json.loads((folder / "manifest.json").read_text())["plan"] == dataclasses.asdict(SMALL)
 
 

@@ -151,6 +151,7 @@ def test_findings_are_trained_with_unknowns_masked(phantom_films: Path, tmp_path
 
 
 def test_tensorboard_logs_on_request(phantom_films: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="needs the extra tensorboard")
     settings = [*SETTINGS, "train.epochs=1"]
     train(phantom_films, tmp_path / "run", recipe="demo", overrides=settings, tensorboard=True)
     (events,) = (tmp_path / "run" / "tensorboard").glob("events.*")

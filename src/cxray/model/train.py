@@ -92,7 +92,8 @@ def fit(recipe: Recipe, classes: int, training: LabelledFilms, validation: Label
         progress.say("No epoch had finished yet: starting from the beginning.")
     interrupted = False
     try:
-        loop.run()
+        with strategy.scope():  # the frozen stage makes a network and an optimiser of its own
+            loop.run()
     except KeyboardInterrupt:
         if not loop.history:
             raise

@@ -79,6 +79,8 @@ def train(
     started = time.monotonic()
     settings = config.load_recipe(recipe, overrides, seed=seed)
     _check_settings(settings)
+    if tensorboard:
+        extras.require("tensorboard", "tensorboard", "Writing TensorBoard logs")
     if resume:
         _check_resumable(out, settings)
     intake = read_dataset(data, findings=findings)
