@@ -21,6 +21,8 @@ from typing import Any
 
 from cxray.errors import ConfigError
 
+# A policy that freezes no threshold: the most probable class decides.
+NO_POLICY = "none"
 SHIPPED_RECIPES = ("article", "default", "demo", "fast")
 
 

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from cxray import __version__, bundle, progress
-from cxray.config import Recipe
+from cxray.config import NO_POLICY, Recipe
 from cxray.data.phantom import golden_film
 from cxray.data.prepare import as_model_input, prepare_file
 from cxray.errors import DataError
@@ -102,7 +102,7 @@ def choose_thresholds(
 ) -> dict[str, thresholds.Threshold]:
     """The frozen operating point of the positive class, or of every finding; a finding that cannot have one is left
     out with a warning."""
-    if policy == "none":
+    if policy == NO_POLICY:
         return {}
     names = subject.classes if subject.task == "findings" else [subject.positive] * bool(subject.positive)
     chosen = {}

@@ -34,7 +34,6 @@ from cxray.evaluate.thresholds import Policy
 from cxray.records import ImageRecord, Predictions
 
 RUN_FACTS = "run.json"
-NO_POLICY = "none"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,7 +129,7 @@ def _command(
 
 def _check_settings(settings: Recipe) -> None:
     """Everything that can be refused before a film is read or a folder made."""
-    if settings.decision.policy != NO_POLICY:
+    if settings.decision.policy != config.NO_POLICY:
         Policy.parse(settings.decision.policy)
     require_training_libraries()
     from cxray.model.backbones import check_backbone
