@@ -133,6 +133,8 @@ class TrainSettings:
 
     `frozen_epochs` trains the head alone on features of the untouched backbone; `epochs` then trains everything.
     `schedule`: "cosine" (with `warmup_epochs`) or "constant". `ema_momentum` 0 = no weight averaging.
+    `monitor` chooses the epoch that is kept: the best by a measure on validation patients, or "last", for schedules that
+    end at a learning rate of 0, where the best of several values near 1 would be a choice by noise.
     `class_weights`: "balanced" or "none". `patience` epochs without improvement stop the run, 0 = never.
     `cache` false decodes every film in every epoch, as the article does.
     """
@@ -165,7 +167,7 @@ class TrainSettings:
         _require(0 <= self.ema_momentum < 1, "train.ema_momentum", "0 up to but not including 1")
         _require(self.schedule in ("cosine", "constant"), "train.schedule", "'cosine' or 'constant'", self.schedule)
         _require(self.optimizer in ("adam", "sgd"), "train.optimizer", "'adam' or 'sgd'", self.optimizer)
-        choices = ("validation_auroc", "validation_loss", "validation_accuracy")
+        choices = ("validation_auroc", "validation_loss", "validation_accuracy", "last")
         _require(self.monitor in choices, "train.monitor", " or ".join(map(repr, choices)), self.monitor)
         _require(self.class_weights in ("balanced", "none"), "train.class_weights", "'balanced' or 'none'")
 

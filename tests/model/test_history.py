@@ -45,3 +45,8 @@ def test_better_means_larger_auroc_smaller_loss_and_never_nan() -> None:
     assert not is_better(more, EPOCH, "validation_loss")
     assert not is_better(EPOCH, EPOCH, "validation_auroc")
     assert not is_better(dataclasses.replace(EPOCH, validation_auroc=float("nan")), None, "validation_auroc")
+
+
+def test_monitor_last_keeps_even_a_worse_or_undefined_epoch() -> None:
+    worse = dataclasses.replace(EPOCH, validation_auroc=float("nan"), validation_loss=9.0)
+    assert is_better(worse, EPOCH, "last")

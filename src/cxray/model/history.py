@@ -53,7 +53,12 @@ def read_history(path: Path) -> list[Epoch]:
 
 
 def is_better(candidate: Epoch, best: Epoch | None, monitor: str) -> bool:
-    """Whether `candidate` improves on `best`: larger AUROC or accuracy, smaller loss; an undefined value never does."""
+    """Whether `candidate` improves on `best`: larger AUROC or accuracy, smaller loss; an undefined value never does.
+
+    Monitor "last" keeps every later epoch.
+    """
+    if monitor == "last":
+        return True
     value = float(getattr(candidate, monitor))
     if np.isnan(value):
         return False
