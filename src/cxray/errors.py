@@ -5,6 +5,7 @@
     │   └── ConfigError        exit 2   HTTP 400   a recipe or setting that cannot be meant
     ├── DataError              exit 3   HTTP 422   films or tables that cannot be used
     │   ├── UnreadableImage    exit 3   HTTP 415   one film that cannot be decoded
+    │   │   └── RefusedFilm    exit 3   HTTP 422   a readable film that no model here may judge
     │   ├── LabelError         exit 3   HTTP 422   labels that contradict the table or the model
     │   └── SplitError         exit 3   HTTP 422   too few patients to divide honestly
     ├── BundleError            exit 4   HTTP 500   a bundle that is damaged or of another make
@@ -64,6 +65,21 @@ class UnreadableImage(DataError):
 
     http_status = 415
     client_text = "The image cannot be read."
+
+
+class RefusedFilm(UnreadableImage):
+    """A film that could be decoded but must not be judged: another view, another part of the body, our own result.
+
+    `reason` is a code such as "lateral-view" (see `cxray.data.dicom.admission`); it holds no patient data and may
+    leave the machine. In bulk work it becomes a row with an `error`, as every unreadable film does.
+    """
+
+    http_status = 422
+    client_text = "The image is not one that this model may judge."
+
+    def __init__(self, message: str, next_step: str = "", *, reason: str = "") -> None:
+        super().__init__(message, next_step)
+        self.reason = reason
 
 
 class LabelError(DataError):
