@@ -8,13 +8,13 @@ HEAD_BYTES = 132
 
 # (offset, magic bytes, kind), tried in this order.
 _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
+    (128, b"DICM", "dicom"),  # first: the 128 bytes before it may hold the beginning of a TIFF (PS3.10, 7.1)
     (0, b"\x89PNG\r\n\x1a\n", "png"),
     (0, b"\xff\xd8\xff", "jpeg"),
     (0, b"II*\x00", "tiff"),
     (0, b"MM\x00*", "tiff"),
     (0, b"BM", "bmp"),
     (8, b"WEBP", "webp"),
-    (128, b"DICM", "dicom"),
     (0, b"GIF8", "gif"),
     (0, b"\x00\x00\x00\x0cjP  ", "jpeg2000"),
     (0, b"%PDF", "pdf"),
