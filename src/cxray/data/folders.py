@@ -110,6 +110,8 @@ def _reason(path: Path) -> str:
         return "file left by an operating system"
     if name.startswith("."):
         return "hidden file"
+    if name == "dicomdir":
+        return "index of a DICOM disc"
     if path.is_symlink() and not path.exists():
         return "link that leads nowhere"
     if not path.is_file():

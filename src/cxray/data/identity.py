@@ -1,4 +1,4 @@
-"""Who is one patient: from a column, else from file names, else every film for itself — with the reading stated.
+"""Who is one patient: from a column, DICOM tags, file names, else every film for itself — with the reading stated.
 
 A family of grammars belongs to one source of films. The family that explains most names is used when it explains at
 least nine in ten; its confidence says how well the reading is supported by evidence from that source.
@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from cxray.data.dicom.patients import TaggedPatients
 from cxray.records import ImageRecord
 
 MINIMUM_COVERAGE = 0.9
@@ -76,7 +77,7 @@ GRAMMARS: tuple[Grammar, ...] = (
 class Identity:
     """How patients were told apart.
 
-    `source`: "column", a grammar family, or "none" (every film counts as a patient of its own). `confidence`:
+    `source`: "column", "dicom", a grammar family, or "none" (every film counts as a patient of its own). `confidence`:
     "given", "high", "assumed" or "none". `unmatched` counts films that the reading does not explain.
     """
 
@@ -87,8 +88,10 @@ class Identity:
     unmatched: int = 0
 
 
-def assign_patients(records: Sequence[ImageRecord]) -> tuple[list[ImageRecord], Identity]:
-    """Give every record a patient and say how.
+def assign_patients(
+    records: Sequence[ImageRecord], tagged: TaggedPatients | None = None
+) -> tuple[list[ImageRecord], Identity]:
+    """Give every record a patient and say how; `tagged` are the patients that DICOM headers name.
 
     A record that already names a patient keeps it. A film that no reading explains becomes its own patient, called
     by its path, so that grouping never merges strangers by accident.
@@ -97,6 +100,8 @@ def assign_patients(records: Sequence[ImageRecord]) -> tuple[list[ImageRecord], 
         missing = sum(not record.patient for record in records)
         named = [r if r.patient else dataclasses.replace(r, patient=_alone(r.path)) for r in records]
         return named, Identity("column", "given", "the patient column", _count(named), missing)
+    if tagged and tagged.by_path:
+        return _from_tags(records, tagged)
     grammar, readings = _best_grammar(records)
     named = [
         dataclasses.replace(record, patient=reading or _alone(record.path))
@@ -106,6 +111,20 @@ def assign_patients(records: Sequence[ImageRecord]) -> tuple[list[ImageRecord], 
     if grammar is None:
         return named, Identity("none", "none", "no patient column and no known file names", _count(named), unmatched)
     return named, Identity(grammar.family, grammar.confidence, grammar.reason, _count(named), unmatched)
+
+
+def _from_tags(records: Sequence[ImageRecord], tagged: TaggedPatients) -> tuple[list[ImageRecord], Identity]:
+    # Films of another kind beside them are read by their names, as they would be alone.
+    rest = [record for record in records if record.path not in tagged.by_path]
+    named_rest, reading = assign_patients(rest)
+    others = {record.path: record.patient for record in named_rest}
+    named = [dataclasses.replace(r, patient=tagged.by_path.get(r.path) or others[r.path]) for r in records]
+    reason = "PatientID of the DICOM header, as a keyed hash"
+    if tagged.by_study:
+        reason += f"; for {tagged.by_study} films without a usable one, the study"
+    confidence = "assumed" if tagged.by_study else "high"
+    unmatched = reading.unmatched if reading.source != "none" else len(rest)
+    return named, Identity("dicom", confidence, reason, _count(named), unmatched)
 
 
 def read_patient(path: Path, grammar: Grammar) -> str | None:

@@ -2,7 +2,7 @@
 
 Two entrances: `read_dataset` for data to learn from or audit, where labels and splits must make sense, and
 `read_inputs` for films to score, where everything but the film may be unknown. Neither opens an image beyond its
-first bytes; a film that cannot be decoded is found, and reported, later.
+first bytes, or a DICOM header, which names the patient; a film that cannot be decoded is found, and reported, later.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from cxray.data.dicom import library as dicom_library
+from cxray.data.dicom.patients import TaggedPatients, dicom_films, read_tagged_patients
 from cxray.data.folders import SPLIT_NAMES, FilmFile, Layout, find_layout, walk_films
 from cxray.data.identity import Identity, assign_patients
 from cxray.data.labels import check_class_labels, finding_columns, read_findings
@@ -104,7 +106,8 @@ def read_inputs(paths: Sequence[Path], classes: Sequence[str] = (), *, findings:
             f"No films were found in {', '.join(map(str, paths))}{_what_was_there(passed_over)}.",
             "Check the path.",
         )
-    return _finish(records, "files", passed_over)
+    # Without the extra, DICOM films become rows that say what to install; scoring the others goes on.
+    return _finish(records, "files", passed_over, needs_tags=dicom_library.is_installed())
 
 
 def _nested_copies(folder: Path) -> tuple[Path, ...]:
@@ -114,12 +117,21 @@ def _nested_copies(folder: Path) -> tuple[Path, ...]:
         return ()
 
 
-def _finish(records: Sequence[ImageRecord], layout: str, passed_over: Counter[str]) -> Intake:
-    named, identity = assign_patients(records)
+def _finish(
+    records: Sequence[ImageRecord], layout: str, passed_over: Counter[str], *, needs_tags: bool = True
+) -> Intake:
+    named, identity = assign_patients(records, _tagged(records) if needs_tags else None)
     findings = dict.fromkeys(name for record in named for name in record.findings)
     classes = tuple(findings) or tuple(sorted({record.label for record in named} - {""}))
     counted = {reason: count for reason, count in sorted(passed_over.items()) if count}
     return Intake(tuple(named), classes, bool(findings), layout, identity, counted)
+
+
+def _tagged(records: Sequence[ImageRecord]) -> TaggedPatients | None:
+    """Patients from DICOM headers, unless a table names them already."""
+    if any(record.patient for record in records):
+        return None
+    return read_tagged_patients(dicom_films([record.path for record in records]))
 
 
 def _read_class_folders(layout: Layout, passed_over: Counter[str]) -> list[ImageRecord]:
