@@ -191,7 +191,11 @@ class DecisionSettings:
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """Everything that decides a run, apart from the films."""
+    """Everything that decides a run, apart from the films.
+
+    `judge_test` opens the test films once the bundle is closed. `accept` names errors of the audit before training that
+    do not stop the run, because the recipe wants them; bundle and reports name them as accepted risks.
+    """
 
     name: str = "default"
     input: InputCard = InputCard()
@@ -201,6 +205,7 @@ class Recipe:
     train: TrainSettings = TrainSettings()
     decision: DecisionSettings = DecisionSettings()
     judge_test: bool = False
+    accept: tuple[str, ...] = ()
 
     def to_toml(self) -> str:
         """The recipe as TOML text; `recipe_from_toml` reads it back to an equal value."""
@@ -238,6 +243,15 @@ def recipe_from_toml(text: str, source: str) -> Recipe:
     return typing.cast(Recipe, _build(Recipe, _parse(text, source), ""))
 
 
+def settings_from_toml(kind: type[Any], text: str, source: str) -> Any:
+    """Settings of any frozen dataclass `kind` from TOML text, checked as recipes are; `source` names the file.
+
+    Raises:
+        ConfigError: not TOML, an unknown key, or a value that cannot be meant.
+    """
+    return _build(kind, _parse(text, source), "")
+
+
 def recipe_header(name: str) -> str:
     """The opening comment of a shipped recipe: expected time, hardware and result."""
     lines = _recipe_text(name).splitlines()
@@ -261,7 +275,7 @@ def _parse(text: str, source: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"The recipe {source} is not valid TOML: {error}.", "Correct that line.") from error
+        raise ConfigError(f"{source} is not valid TOML: {error}.", "Correct that line.") from error
 
 
 def _apply_override(table: dict[str, Any], override: str) -> None:
@@ -295,11 +309,15 @@ def _convert(hint: Any, value: Any, name: str) -> Any:
         if not isinstance(value, Mapping):
             raise ConfigError(f"{name!r} is a section of settings, got {value!r}.")
         return _build(typing.cast(type[Any], hint), value, f"{name}.")
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+    if float in (hint, *typing.get_args(hint)) and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    wanted = hint if not isinstance(hint, types.UnionType) else object
+    if typing.get_origin(hint) is tuple:
+        if not isinstance(value, list):
+            raise ConfigError(f"Setting {name!r} must be a list, got {value!r}.")
+        return tuple(_convert(typing.get_args(hint)[0], item, f"{name}[{place}]") for place, item in enumerate(value))
+    wanted = hint if not isinstance(hint, types.UnionType) else typing.get_args(hint)
     if not isinstance(value, wanted) or (isinstance(value, bool) and hint is not bool):
-        raise ConfigError(f"Setting {name!r} must be {hint.__name__}, got {value!r}.")
+        raise ConfigError(f"Setting {name!r} must be {getattr(hint, '__name__', hint)}, got {value!r}.")
     return value
 
 

@@ -144,14 +144,9 @@ def prepare_folder(folder: Path, *, overwrite: bool = False, resume: bool = Fals
         UsageError: the folder holds other work.
         OutputError: the folder cannot be created.
     """
+    check_folder(folder, overwrite=overwrite, resume=resume)
     try:
-        if folder.exists() and not folder.is_dir():
-            raise UsageError(f"{folder} is a file, but a folder for results was expected.", "Choose another --out.")
-        if folder.is_dir() and any(folder.iterdir()) and not resume:
-            if not overwrite:
-                raise UsageError(
-                    f"{folder} already holds files.", "Choose another --out, or pass --overwrite to replace our own."
-                )
+        if overwrite and not resume and folder.is_dir() and any(folder.iterdir()):
             _empty_own_folder(folder)
     except OSError as error:
         raise output_error(folder, error) from error
@@ -159,12 +154,36 @@ def prepare_folder(folder: Path, *, overwrite: bool = False, resume: bool = Fals
     (folder / MARKER).touch()
 
 
-def _empty_own_folder(folder: Path) -> None:
+def check_folder(folder: Path, *, overwrite: bool = False, resume: bool = False) -> None:
+    """Refuse what `prepare_folder` would refuse because of what lies there, and change nothing.
+
+    Raises:
+        UsageError: the folder holds other work.
+        OutputError: it cannot be looked into.
+    """
+    try:
+        if folder.exists() and not folder.is_dir():
+            raise UsageError(f"{folder} is a file, but a folder for results was expected.", "Choose another --out.")
+        holds_files = folder.is_dir() and any(folder.iterdir())
+        if holds_files and overwrite and not resume:
+            _check_own(folder)
+        elif holds_files and not resume:
+            raise UsageError(
+                f"{folder} already holds files.", "Choose another --out, or pass --overwrite to replace our own."
+            )
+    except OSError as error:
+        raise output_error(folder, error) from error
+
+
+def _check_own(folder: Path) -> None:
     if not (folder / MARKER).is_file() or (folder / ".git").exists():
         raise UsageError(
             f"{folder} was not made by cxray, so --overwrite will not empty it.",
             "Choose another --out.",
         )
+
+
+def _empty_own_folder(folder: Path) -> None:
     for entry in folder.iterdir():
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)

@@ -10,11 +10,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from cxray import rundir
+from cxray.data.intake import Intake
 from cxray.errors import ConfigError, DataError, LabelError, SplitError, UsageError
 from cxray.model.history import read_history
 from cxray.records import Predictions
@@ -23,6 +25,8 @@ from tests.conftest import draw, draw_dataset
 from tests.runtime_fixtures import SETTINGS
 
 pytest.importorskip("tensorflow", reason="needs the extra train")
+from cxray.workflow.evaluate import evaluate_table
+from cxray.workflow.predict import predict
 from cxray.workflow.train import train
 
 
@@ -64,12 +68,56 @@ def test_validation_films_carry_the_thresholds_table_and_no_test_film_was_scored
     assert not train_patients & set(splits["patient"][splits["split"] != "train"])
 
 
-def test_training_never_opens_a_test_film(phantom_films: Path, tmp_path: Path) -> None:
+def test_nothing_of_the_test_films_reaches_the_model(
+    tiny_run: Path, phantom_films: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other test films give the same model to the last bit, and behind the gate nobody opens them."""
+    from cxray.workflow import train as workflow
+
     films = Path(shutil.copytree(phantom_films, tmp_path / "films"))
-    for path in (films / "test").rglob("*.png"):
-        path.write_bytes(b"opening this as a film would fail")
-    run = train(films, tmp_path / "run", recipe="demo", overrides=[*SETTINGS, "train.epochs=1"])
+    for number, path in enumerate(sorted((films / "test").rglob("*.png"))):
+        draw(path, side=96, seed=number)
+    pass_gate = workflow.pass_gate
+
+    def pass_gate_and_lose_the_test(intake: Intake, *rest: Any) -> Any:
+        passed = pass_gate(intake, *rest)
+        assert passed.facts["films"] == len(intake.records)  # the gate saw them all
+        shutil.rmtree(films / "test")
+        return passed
+
+    monkeypatch.setattr(workflow, "pass_gate", pass_gate_and_lose_the_test)
+    run = train(films, tmp_path / "run", recipe="demo", overrides=SETTINGS)
     assert run.facts["unreadable"] == []
+    ours, theirs = (Predictions.read(r / "predictions" / "validation.csv") for r in (run.folder, tiny_run))
+    np.testing.assert_array_equal(ours.scores, theirs.scores)
+    ours_facts, their_facts = (json.loads((r / "bundle" / "bundle.json").read_text()) for r in (run.folder, tiny_run))
+    assert ours_facts["thresholds"]["PNEUMONIA"]["value"] == their_facts["thresholds"]["PNEUMONIA"]["value"]
+    for part in ("golden", "calibration", "data", "metrics"):
+        assert _without_hashes(ours_facts[part]) == _without_hashes(their_facts[part]), part
+
+
+def _without_hashes(facts: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in facts.items() if name != "table_sha256"}  # paths are part of a table
+
+
+def test_an_accepted_leak_stands_in_bundle_run_and_every_report(phantom_films: Path, tmp_path: Path) -> None:
+    films = Path(shutil.copytree(phantom_films, tmp_path / "films"))
+    source = next((films / "test" / "NORMAL").glob("*.png"))
+    shutil.copy(source, films / "train" / "NORMAL" / "phantom-p9000-f0.png")
+    settings = [*SETTINGS, "train.epochs=1"]
+    with pytest.raises(DataError, match="--accept duplicate-across-splits"):
+        train(films, tmp_path / "run", recipe="demo", overrides=settings)
+    run = train(films, tmp_path / "run", recipe="demo", overrides=settings, accept=["duplicate-across-splits"])
+    told = [json.loads((run.folder / name).read_text())["audit"] for name in ("run.json", "bundle/bundle.json")]
+    assert [row["code"] for facts in told for row in facts["accepted"]] == ["duplicate-across-splits"] * 2
+    assert "--accept=duplicate-across-splits" in run.facts["command"]
+    assert "accept = [" in (run.folder / "config.toml").read_text()
+    assert "Accepted risk duplicate-across-splits" in (run.folder / "report.html").read_text()
+    predict(run.bundle, [films / "test"], tmp_path / "test.csv")
+    judgement = evaluate_table(tmp_path / "test.csv", tmp_path / "judged")
+    assert judgement.facts["audit"]["accepted"] == ["duplicate-across-splits"]
+    page = (tmp_path / "judged" / "report.html").read_text()
+    assert "The audit of" in page and "duplicate-across-splits" in page
 
 
 def test_keras_and_the_graph_agree(tiny_run: Path, phantom_films: Path) -> None:

@@ -20,6 +20,7 @@ INTERRUPTED = 130
 @click.option("--seed", type=click.IntRange(min=0), default=None, help="Replaces the recipe's seed.")
 @click.option("--resume", is_flag=True, help="Continue an unfinished run, with the command that started it.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting, e.g. train.epochs=3.")
+@click.option("--accept", multiple=True, metavar="CODE", help="Train in spite of this error of the audit. Repeatable.")
 @findings_option
 @click.option("--tensorboard", is_flag=True, help="Also write TensorBoard logs to OUT/tensorboard.")
 @overwrite_option
@@ -28,7 +29,8 @@ def command(data: Path, out: Path, as_json: bool, **options: Any) -> None:
     """Train a classifier on DATA and leave a complete run in --out.
 
     DATA is a folder with train/<CLASS>/ and test/<CLASS>/ (val/ is optional), a folder of class folders, or a CSV or
-    Parquet table with the columns path and label. Test films are never opened.
+    Parquet table with the columns path and label. The films are audited first, and a leak stops the run; test films
+    are read only to find copies of them among the films to learn from, and never scored or learned from.
 
     \b
     Example:

@@ -16,6 +16,7 @@ import numpy as np
 from cxray import __version__
 from cxray.errors import UsageError
 from cxray.evaluate import clusters, multiclass
+from cxray.evaluate.audited import of_table
 from cxray.evaluate.evaluation import Evaluation, stack
 from cxray.evaluate.judge import Settings, exhibits, judge
 from cxray.evaluate.operating import OperatingPoint, operating_points
@@ -163,6 +164,7 @@ def _facts(
     single = questions[0].label if len(questions) == 1 else ""
     return {
         **judged.facts,
+        "audit": of_table(judged.table),
         "multi_label": judged.table.is_multi_label,
         "positive": single,
         "threshold": by_label.get(single),

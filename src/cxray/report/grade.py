@@ -27,7 +27,7 @@ _CAPS: dict[str, dict[str, str]] = {
     "enough": {PROBLEM: "E", CAUTION: "C", UNKNOWN: "E"},
     "complete": {CAUTION: "C"},
     "calibrated": {CAUTION: "B", UNKNOWN: "C"},
-    "shortcuts": {PROBLEM: "E", UNKNOWN: "C"},
+    "shortcuts": {PROBLEM: "E", CAUTION: "C", UNKNOWN: "C"},
     "elsewhere": {UNKNOWN: "B"},
 }
 

@@ -145,13 +145,22 @@ def _shortcuts(evaluation: Evaluation) -> Finding:
         text = Markup("Not examined: a predictions table cannot show them.")
         advised = "Run cxray audit on the data: leaks, duplicates and shortcuts can explain a good result."
         return Finding(UNKNOWN, text, advised)
+    source = str(found.get("source") or "the data")
     errors = int(found.get("errors") or 0)
     if errors:
-        counted = Markup("The audit of the data found {} {}.").format(
-            fact(errors, "audit/errors"), plural(errors, "error")
+        counted = Markup("The audit of {} found {} {} that can make these numbers wrong: {}.").format(
+            source, fact(errors, "audit/errors"), plural(errors, "error"), _codes(found.get("accepted"))
         )
         return Finding(PROBLEM, counted, "Mend what the audit found, then train and judge again.")
-    return Finding(GOOD, Markup("The audit of the data found no error."))
+    if found.get("warnings"):
+        text = Markup("The audit of {} found no leak, but warns of {}, which can explain a good result.")
+        advised = "Compare the model with the shortcut floor that cxray audit measures, and mend what it warns of."
+        return Finding(CAUTION, text.format(source, _codes(found["warnings"])), advised)
+    return Finding(GOOD, Markup("The audit of {} found none.").format(source))
+
+
+def _codes(words: Any) -> Markup:
+    return Markup(", ").join(name(str(word)) for word in words or ["not named"])
 
 
 def _elsewhere(evaluation: Evaluation) -> Finding:

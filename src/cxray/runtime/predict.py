@@ -24,6 +24,8 @@ from cxray import progress
 from cxray.bundle import GOLDEN, GOLDEN_TOLERANCE, Bundle, load_bundle
 from cxray.data.prepare import as_model_input, prepare_file
 from cxray.errors import BundleError, UnreadableImage
+from cxray.evaluate.audited import COLUMN as AUDIT_COLUMN
+from cxray.evaluate.audited import as_cell
 from cxray.records import SCORE_PREFIX, ImageRecord, Predictions
 from cxray.runtime.engine import Engine, open_engine
 
@@ -162,6 +164,9 @@ def _findings(bundle: Bundle, records: Sequence[ImageRecord]) -> npt.NDArray[np.
 
 def _metadata(bundle: Bundle, records: Sequence[ImageRecord]) -> dict[str, npt.NDArray[Any]]:
     columns = {"model": _text(bundle.identifier for _ in records)}
+    audit = as_cell(bundle.facts.get("audit"))
+    if audit:
+        columns[AUDIT_COLUMN] = _text(audit for _ in records)
     if bundle.task == "classes" and bundle.positive in bundle.thresholds:
         columns["threshold"] = np.full(len(records), bundle.thresholds[bundle.positive].value)
     ours = {"predicted", "decision", "gate", "error", *columns, *bundle.classes}

@@ -3,8 +3,9 @@
     intake → division (splits.csv) → prepared films → fit → bundle → predictions/validation.csv → judgement → report →
     manifest.json, written last
 
-The test films are listed in `splits.csv` and not opened. Only a recipe that says `judge_test` (the article's) has them
-scored, after the bundle is closed, so nothing in it can depend on them.
+The test films are listed in `splits.csv`. The audit at the gate reads them only to recognise patients and copies that
+would leak (see `audit_gate`); nothing else of them is looked at. Only a recipe that says `judge_test` (the article's)
+has them scored, after the bundle is closed, so nothing in it can depend on them.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from cxray.data.split import Division, divide
 from cxray.errors import ConfigError, DataError, SplitError, UsageError
 from cxray.evaluate.thresholds import Policy
 from cxray.records import ImageRecord, Predictions
+from cxray.workflow.audit_gate import check_codes, pass_gate
 
 RUN_FACTS = "run.json"
 
@@ -56,6 +58,7 @@ def train(
     overwrite: bool = False,
     tensorboard: bool = False,
     findings: Sequence[str] = (),
+    accept: Sequence[str] = (),
 ) -> Run:
     """Train a classifier on `data` and leave a complete run in `out`.
 
@@ -69,6 +72,8 @@ def train(
         overwrite: replace an earlier run in `out`.
         tensorboard: also write TensorBoard logs to `out/tensorboard`.
         findings: multi-label columns of a table.
+        accept: codes of errors of the audit before training that shall not stop it (`audit_gate.ACCEPTABLE`); bundle
+            and reports will name them.
 
     Raises:
         MissingExtra: TensorFlow is not installed.
@@ -77,6 +82,7 @@ def train(
     """
     started = time.monotonic()
     settings = config.load_recipe(recipe, overrides, seed=seed)
+    settings = dataclasses.replace(settings, accept=tuple(sorted({*settings.accept, *accept})))
     _check_settings(settings)
     if tensorboard:
         extras.require("tensorboard", "tensorboard", "Writing TensorBoard logs")
@@ -84,14 +90,17 @@ def train(
         _check_resumable(out, settings)
     intake = read_dataset(data, findings=findings)
     positive = _positive(settings, intake, data)
-    division = divide(intake, settings.split, settings.train.seed)
+    rundir.check_folder(out, overwrite=overwrite, resume=resume)
+    passed = pass_gate(intake, data, divide(intake, settings.split, settings.train.seed), settings)
+    division = passed.division
     rundir.prepare_folder(out, overwrite=overwrite, resume=resume)
-    command = _command(data, out, recipe, overrides, seed, findings)
+    command = _command(data, out, recipe, overrides, seed, findings, accept)
     with progress.logged_to(out / "log.txt"):
         films = _Films.prepare(division, settings)
         journey = _Journey(
-            data, out, settings, intake, division, films, positive, command, resume=resume, tensorboard=tensorboard
-        )
+            data, out, settings, intake, division, films, positive, command,
+            resume=resume, tensorboard=tensorboard, audit=passed.facts,
+        )  # fmt: skip
         return journey.walk(started)
 
 
@@ -117,18 +126,26 @@ def _check_resumable(out: Path, settings: Recipe) -> None:
 
 
 def _command(
-    data: Path, out: Path, recipe: str, overrides: Sequence[str], seed: int | None, findings: Sequence[str]
+    data: Path,
+    out: Path,
+    recipe: str,
+    overrides: Sequence[str],
+    seed: int | None,
+    findings: Sequence[str],
+    accept: Sequence[str],
 ) -> str:
     """The command line that makes this run, for the report."""
     words = ["cxray", "train", str(data), "--out", str(out), "--recipe", recipe]
     words += ["--seed", str(seed)] if seed is not None else []
     words += [f"--set={override}" for override in overrides]
     words += ["--findings", ",".join(findings)] if findings else []
+    words += [f"--accept={code}" for code in accept]
     return shlex.join(words)
 
 
 def _check_settings(settings: Recipe) -> None:
     """Everything that can be refused before a film is read or a folder made."""
+    check_codes(settings.accept)
     if settings.decision.policy != config.NO_POLICY:
         Policy.parse(settings.decision.policy)
     require_training_libraries()
@@ -215,6 +232,7 @@ class _Journey:
     command: str
     resume: bool
     tensorboard: bool
+    audit: Mapping[str, Any]
 
     def walk(self, started: float) -> Run:
         from cxray.model.assemble import Subject
@@ -246,6 +264,7 @@ class _Journey:
                 "patients": {split: len({r.patient for r in rows}) for split, rows in self.films.records.items()},
                 "identity": dataclasses.asdict(self.intake.identity),
             },
+            "audit": dict(self.audit),
             "metrics": _without_nan(dataclasses.asdict(trained.best)) if trained.best else {},
             "weights": trained.network.weights,
         }
@@ -261,8 +280,7 @@ class _Journey:
         return trained, bundle, table
 
     def _labelled(self, split: str) -> Any:
-        from cxray.model.batches import DecodedFilms, LabelledFilms
-        from cxray.model.losses import film_weights
+        from cxray.model.films import DecodedFilms, LabelledFilms, film_weights
 
         records = self.films.records[split]
         targets = _targets(records, self.intake)
@@ -330,6 +348,7 @@ class _Journey:
             "unreadable": [list(pair) for pair in self.films.unreadable],
             "passed_over": dict(self.intake.passed_over),
             "identity": dataclasses.asdict(self.intake.identity),
+            "audit": dict(self.audit),
             "notes": [note for note in notes if note],
             "versions": bundle.facts["versions"],
             "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",

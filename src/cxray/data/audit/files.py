@@ -33,7 +33,7 @@ _NESTED = "nested copy of the archive"
 
 def check_files(scan: Scan, intake: Intake) -> list[Finding]:
     """All findings about single files and films."""
-    found = [_unreadable(scan), _stray(intake.passed_over), _nested(intake.passed_over)]
+    found = [check_unreadable(scan), _stray(intake.passed_over), _nested(intake.passed_over)]
     if len(scan):
         checks = (_blank, _tiny, _inverted, _unusual, _colour, _odd_aspect, _black_border, _text)
         found += [check(scan) for check in checks]
@@ -52,7 +52,8 @@ def per_class(scan: Scan, chosen: Flags) -> dict[str, Any]:
     return table
 
 
-def _unreadable(scan: Scan) -> Finding | None:
+def check_unreadable(scan: Scan) -> Finding | None:
+    """Films that cannot be read: an error when they are more than one in twenty."""
     if not scan.unreadable:
         return None
     total = len(scan) + len(scan.unreadable)

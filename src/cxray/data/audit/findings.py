@@ -137,7 +137,7 @@ class Audit:
         lines = [self._verdict(), ""]
         for finding in self.findings:
             lines += _paragraph(finding)
-        return "\n".join(map(_visible, lines)).rstrip() + "\n"
+        return "\n".join(map(visible, lines)).rstrip() + "\n"
 
     def _verdict(self) -> str:
         number = Counter(finding.severity for finding in self.findings)
@@ -185,7 +185,7 @@ def _paragraph(finding: Finding) -> list[str]:
     return [*lines, ""]
 
 
-def _visible(line: str) -> str:
+def visible(line: str) -> str:
     """Control, invisible and undecodable characters as escapes: a file name must not command the terminal."""
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode("ascii") for sign in line)
 

@@ -28,7 +28,7 @@ def check_leaks(scan: Scan, identity: Identity) -> list[Finding]:
     """All findings about the division into splits."""
     found = [
         _counts(scan),
-        _patient_leak(scan, identity),
+        check_patients(scan, identity),
         _siblings(scan),
         _validation_too_small(scan),
         _test_too_small(scan),
@@ -77,7 +77,8 @@ def _baseline(table: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
-def _patient_leak(scan: Scan, identity: Identity) -> Finding | None:
+def check_patients(scan: Scan, identity: Identity) -> Finding | None:
+    """Patients with films in more than one split."""
     splits: dict[str, set[str]] = defaultdict(set)
     for patient, split in zip(scan.patient, scan.split, strict=True):
         if split:

@@ -87,6 +87,17 @@ class Scan:
         """`name` of several films."""
         return tuple(self.name(int(index)) for index in indices)
 
+    def select(self, films: Integers) -> Scan:
+        """The scan of these readable films only, in this order."""
+        columns = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        arrays: dict[str, Any] = {n: column[films] for n, column in columns.items() if isinstance(column, np.ndarray)}
+        return dataclasses.replace(self, records=tuple(self.records[int(film)] for film in films), **arrays)
+
+    def with_splits(self, splits: Sequence[str]) -> Scan:
+        """The same films, divided otherwise."""
+        records = tuple(dataclasses.replace(r, split=split) for r, split in zip(self.records, splits, strict=True))
+        return dataclasses.replace(self, records=records, split=_text(splits))
+
     def splits(self) -> list[str]:
         """The splits that have films, in the order train, validation, test, undivided."""
         present = set(self.split)
