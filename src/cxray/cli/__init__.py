@@ -28,7 +28,10 @@ COMMANDS = {
     "export": "Write a bundle's network in another format.",
     "plan": "How many patients a study needs.",
     "predict": "Score films with a bundle.",
+    "protocol": "Settle what will be judged, and lock it, before the test is opened.",
+    "readers": "Judge readers: agreement, and reading with against without the model.",
     "selftest": "Reproduce published reference values on this machine.",
+    "serve": "Serve bundles over HTTP, with a page for people.",
     "train": "Train a classifier on a folder or table of films.",
 }
 

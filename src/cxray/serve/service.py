@@ -1,0 +1,159 @@
+"""The road of one film through the service: place, decode, line, model, answer, audit.
+
+    read ─► decode (child) ─► waiting line ─► model ─► answer ─► audit log
+
+Everything that answers about films, page and programs alike, comes through `Service.score`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import time
+from typing import Any
+
+import numpy as np
+
+from cxray.data.prepare import as_model_input
+from cxray.serve.admission import Admission
+from cxray.serve.audit_log import AuditLog
+from cxray.serve.batching import Row
+from cxray.serve.decoders import Decoded, DecoderPool
+from cxray.serve.heat_map import HeatMaps
+from cxray.serve.metrics import Metrics
+from cxray.serve.models import Models, ServedModel
+from cxray.serve.problems import Problem
+from cxray.serve.settings import Settings
+from cxray.serve.uploads import Upload
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Scored:
+    """A film and its row of the model's outputs."""
+
+    film: Decoded
+    row: Row
+
+    @property
+    def scores(self) -> Any:
+        """Probabilities (K,)."""
+        return self.row.outputs["scores"]
+
+
+class Service:
+    """All parts of one running service."""
+
+    def __init__(self, settings: Settings) -> None:
+        limits = settings.limits
+        self.settings, self.limits = settings, limits
+        self.metrics = Metrics()
+        self.models = Models(settings, self.metrics)
+        self.admission = Admission(limits)
+        self.decoders = DecoderPool(
+            settings.decoder_count, seconds=limits.decode_seconds, memory_bytes=limits.decode_memory_bytes
+        )
+        self.audit_log = AuditLog(settings.audit_log) if settings.audit_log else None
+        self.is_draining = False
+        self.loading: asyncio.Task[None] | None = None
+        self._heat_maps: dict[str, HeatMaps] = {}
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether films may be sent: models verified, decoders up, not shutting down."""
+        return self.models.is_ready and not self.is_draining
+
+    async def start(self) -> None:
+        """Start the decoders and load the models; returns when every model is ready or failed."""
+        await self.decoders.start()
+        await self.models.load()
+        for model in self.models:
+            if model.evidence:
+                self.metrics.expect(model.name, model.evidence.scores())
+
+    async def stop(self) -> None:
+        """Let go of everything."""
+        await self.models.stop()
+        await self.decoders.stop()
+        if self.audit_log:
+            self.audit_log.close()
+
+    def require_ready(self, model: ServedModel) -> None:
+        """Refuse work that could not be done.
+
+        Raises:
+            Problem: draining, or the model is not ready.
+        """
+        if self.is_draining:
+            raise Problem("draining")
+        if model.state != "ready":
+            raise Problem("not_ready")
+
+    async def score(self, upload: Upload, model: ServedModel, *, request_id: str) -> Scored:
+        """Decode and score one film, and write it to the audit log, refused or not.
+
+        Raises:
+            Problem: the film is refused, or the service cannot answer now.
+        """
+        try:
+            film = await self.decoders.decode(upload.content, model.bundle.card)
+            scored = Scored(film, await self.run(model, as_model_input(_prepared(film)[np.newaxis])[0]))
+        except Problem as problem:
+            self._audit(upload, model, request_id, refusal=problem.code)
+            raise
+        self.metrics.stage_done("decode", film.seconds)
+        self._count(scored, model)
+        score, decision = headline(model, scored.scores)
+        self._audit(upload, model, request_id, score=round(score, 6), decision=decision, gate=gate_verdict(scored))
+        return scored
+
+    async def run(self, model: ServedModel, film: Any) -> Row:
+        """One prepared film float32 (height, width, 1), 0–1, through the waiting line."""
+        if model.queue is None:
+            raise Problem("not_ready")
+        row = await model.queue.submit(film)
+        self.metrics.stage_done("wait", row.waited)
+        self.metrics.stage_done("model", row.ran)
+        return row
+
+    async def heat_map(self, scored: Scored, model: ServedModel, class_name: str) -> dict[str, Any]:
+        """The map of a scored film for `class_name`, "" = the positive class.
+
+        Raises:
+            Problem: no such class, or no map can be drawn for this model.
+        """
+        started = time.monotonic()
+        maps = self._heat_maps.setdefault(model.name, HeatMaps(model.predictor))
+        wanted = class_name or model.bundle.positive or model.bundle.classes[int(np.argmax(scored.scores))]
+        size = {"width": scored.film.width, "height": scored.film.height}
+        drawn = await self.models.in_model_thread(lambda: maps.draw(scored.row.outputs, wanted, **size))
+        self.metrics.stage_done("heat_map", time.monotonic() - started)
+        return drawn
+
+    def _count(self, scored: Scored, model: ServedModel) -> None:
+        score, decision = headline(model, scored.scores)
+        self.metrics.film_scored(model.name, score, decision, gate_verdict(scored))
+
+    def _audit(self, upload: Upload, model: ServedModel, request_id: str, **facts: Any) -> None:
+        if self.audit_log:
+            self.audit_log.append(
+                upload.content, request_id=request_id, model=model.name, identifier=model.bundle.identifier, **facts
+            )
+
+
+def headline(model: ServedModel, scores: Any) -> tuple[float, str]:
+    """The score that a worklist is sorted by, and the decision: of the positive class, else of the highest finding."""
+    bundle = model.bundle
+    if bundle.task == "classes" and bundle.positive in bundle.classes:
+        return float(scores[bundle.classes.index(bundle.positive)]), bundle.decide(scores[np.newaxis])[0]
+    return float(np.max(scores)), bundle.decide(scores[np.newaxis])[0]
+
+
+def gate_verdict(scored: Scored) -> str:
+    """The input gate's verdict on a film, "" when the bundle has no gate."""
+    return ""
+
+
+def _prepared(film: Decoded) -> Any:
+    if film.film is None:
+        raise Problem("internal")
+    return film.film
