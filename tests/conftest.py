@@ -1,4 +1,4 @@
-"""What every test may rely on: a private cache, no environment leaking in, the real films when they are at hand."""
+"""What every test may rely on: private cache, log and key, a clean environment, the real films when they are at hand."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 @pytest.fixture(autouse=True)
 def _private_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     monkeypatch.setenv("CXRAY_CACHE", str(tmp_path_factory.mktemp("cache")))
+    monkeypatch.setenv("CXRAY_STATE", str(tmp_path_factory.mktemp("state")))
+    monkeypatch.setenv("CXRAY_KEY", str(tmp_path_factory.mktemp("key") / "pseudonym.key"))
     monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
