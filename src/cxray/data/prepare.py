@@ -38,10 +38,9 @@ def prepare(image: PixelImage, card: InputCard, *, name: str = "the film") -> np
             "needed to be a film.",
             "Remove it, or export it at its native size.",
         )
-    height, width = _fitted_size(image, card)
+    top, left, height, width = fitted_box(image, card)
     resized = _resize(image.pixels, height, width)
     canvas = np.zeros((card.height, card.width), dtype=np.uint8)
-    top, left = (card.height - height) // 2, (card.width - width) // 2
     canvas[top : top + height, left : left + width] = _to_uint8(resized)
     return canvas
 
@@ -58,6 +57,12 @@ def prepare_file(path: Path, card: InputCard) -> npt.NDArray[np.uint8]:
 def as_model_input(films: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     """uint8 (N, height, width) to float32 (N, height, width, 1), 0–1: what every graph takes."""
     return np.asarray(films[..., np.newaxis], dtype=np.float32) / np.float32(255)
+
+
+def fitted_box(image: PixelImage, card: InputCard) -> tuple[int, int, int, int]:
+    """Where the film lies in its prepared picture: top, left, height and width in pixels of the picture."""
+    height, width = _fitted_size(image, card)
+    return (card.height - height) // 2, (card.width - width) // 2, height, width
 
 
 def _fitted_size(image: PixelImage, card: InputCard) -> tuple[int, int]:
