@@ -26,6 +26,8 @@ from cxray.rundir import file_sha256, write_json
 
 SCHEMA = 1
 FACTS, GRAPH, GOLDEN, KERAS = "bundle.json", "model.onnx", "golden.png", "model.keras"
+# What the input gate knows of the training films, and the features of the validation films.
+GATE, REFERENCE = "gate.npz", "reference.npz"
 OUTPUTS = ("logits", "features", "feature_map")
 # Golden scores may differ by this much between engines and machines (float32, other kernel order).
 GOLDEN_TOLERANCE = 1e-4
@@ -105,7 +107,7 @@ def to_probabilities(logits: npt.NDArray[Any], task: str) -> npt.NDArray[np.floa
 
 def save_facts(folder: Path, facts: Mapping[str, Any]) -> None:
     """Close a bundle: hash the files that lie in `folder` and write `bundle.json` as the last one."""
-    present = [name for name in (GRAPH, GOLDEN, KERAS) if (folder / name).is_file()]
+    present = [name for name in (GRAPH, GOLDEN, KERAS, GATE, REFERENCE) if (folder / name).is_file()]
     hashes = {name: file_sha256(folder / name) for name in present}
     write_json(folder / FACTS, {"schema": SCHEMA, **facts, "files": hashes})
 

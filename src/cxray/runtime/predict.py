@@ -28,6 +28,7 @@ from cxray.evaluate.audited import COLUMN as AUDIT_COLUMN
 from cxray.evaluate.audited import as_cell
 from cxray.records import SCORE_PREFIX, ImageRecord, Predictions
 from cxray.runtime.engine import Engine, open_engine
+from cxray.runtime.gate import Gate, Verdict
 
 BATCH = 16
 WINDOW_BATCHES = 4
@@ -35,12 +36,16 @@ WINDOW_BATCHES = 4
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Answer:
-    """What the model says about one film: probabilities (K,), NaN with an `error`; `features` (F,) when asked for."""
+    """What the model says about one film: probabilities (K,), NaN with an `error`; `features` (F,) when asked for.
+
+    `verdict` is the input gate's, None without a gate or with an `error`.
+    """
 
     record: ImageRecord
     scores: npt.NDArray[np.float64]
     error: str = ""
     features: npt.NDArray[np.float32] | None = None
+    verdict: Verdict | None = None
 
 
 class Predictor:
@@ -48,6 +53,7 @@ class Predictor:
 
     def __init__(self, bundle: Bundle, engine: Engine) -> None:
         self.bundle, self.engine = bundle, engine
+        self.gate = Gate.of(bundle)
         self._verify()
 
     @classmethod
@@ -77,16 +83,21 @@ class Predictor:
 
     def _answer(self, batch: Sequence[tuple[ImageRecord, Any]], keep_features: bool) -> Iterator[Answer]:
         readable = [film for _, film in batch if not isinstance(film, str)]
-        outputs: Any = self.engine.run(as_model_input(np.stack(readable))) if readable else {}
+        films = np.stack(readable) if readable else None
+        outputs: Any = self.engine.run(as_model_input(films)) if films is not None else {}
         scores = iter(self.bundle.probabilities(outputs["logits"]) if readable else ())
         features = iter(outputs["features"] if readable else ())
+        verdicts: Iterator[Verdict | None] = itertools.repeat(None)
+        if self.gate is not None and films is not None:
+            verdicts = iter(self.gate.judge(outputs["features"], films))
         unknown = np.full(len(self.bundle.classes), np.nan)
         for record, film in batch:
             if isinstance(film, str):
                 yield Answer(record, unknown, error=film)
             else:
                 row = next(features)
-                yield Answer(record, next(scores), features=row if keep_features else None)
+                kept = row if keep_features else None
+                yield Answer(record, next(scores), features=kept, verdict=next(verdicts))
 
     def _verify(self) -> None:
         film = prepare_file(self.bundle.folder / GOLDEN, self.bundle.card)
@@ -114,7 +125,7 @@ def as_table(bundle: Bundle, answers: Sequence[Answer]) -> Predictions:
         split=_text(record.split for record in records),
         predicted=_text(predicted),
         decision=_text(bundle.decide(scores)),
-        gate=_text("" for _ in records),
+        gate=_text(answer.verdict.answer if answer.verdict else "" for answer in answers),
         error=_text(answer.error for answer in answers),
         findings=_findings(bundle, records),
         metadata=_metadata(bundle, records),
