@@ -21,6 +21,7 @@ from cxray.evaluate.ranking import auroc_interval
 from cxray.evaluate.record import LEVEL, Context, Estimate, Flags, Record, withhold
 from cxray.evaluate.resample import DRAWS, PatientBootstrap
 from cxray.evaluate.screening import Task
+from cxray.evaluate.tipping import tipping_points
 from cxray.evaluate.uncertainty import area_under_risk_coverage, certificate, confidence, referral, risk_coverage
 
 Columns = dict[str, np.ndarray[Any, Any]]
@@ -69,6 +70,7 @@ def exhibits(task: Task, point: OperatingPoint, settings: Settings) -> dict[str,
         found |= _curves(task, settings)
         found["predictive_values"] = _predictive_values(task, point.calls, settings)
         found["operating_points"] = _operating_points(task, settings)
+        found["tipping"] = tipping_points(task, point.calls, settings.level)
     return found
 
 

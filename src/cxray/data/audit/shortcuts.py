@@ -53,14 +53,19 @@ class Shortcut:
     features: Callable[[Scan], Floats | None]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Probed:
-    """One shortcut on one target: AUROC by cross-validation, and on the test films (None without a test split)."""
+    """One shortcut on one target: AUROC by cross-validation, and on the test films (None without a test split).
+
+    `scores` are log odds (films,): held out by patient for films it learned from, carried over for test films, NaN for
+    films without the target.
+    """
 
     shortcut: str
     target: str
     held_out: Interval
     transported: Interval | None
+    scores: Floats
 
     def as_json(self) -> dict[str, Any]:
         """For the evidence of a finding."""
@@ -148,7 +153,7 @@ def probe(scan: Scan, features: Floats, name: str, target: Target, seed: int) ->
     if truth[tested].any() and not truth[tested].all():
         moved[tested] = fit(features[learned], truth[learned]).decision_function(features[tested])
         transported = auroc(moved[tested], truth[tested], _dense(patient[tested]), seed)
-    return Probed(name, target.name, held_out, transported), scores, moved
+    return Probed(name, target.name, held_out, transported, np.where(learned, scores, moved)), scores, moved
 
 
 def check_transport(scan: Scan, references: Sequence[Reference]) -> list[Finding]:
@@ -220,6 +225,27 @@ def probes_table(probed: Sequence[Probed]) -> dict[str, Column]:
             name = f"auroc_{title}" + ("" if part == "value" else f"_{part}")
             columns[name] = np.array([getattr(interval, part) for interval in intervals]).round(4)
     return columns
+
+
+def scores_table(scan: Scan, probed: Sequence[Probed]) -> dict[str, Column]:
+    """What every probe says about every film that has the target, one row a film and target, in log odds.
+
+    A judgement sets these beside a model's scores, so they are given film by film; a film of the test split is scored
+    by the probe of all other films, any other film by one that has seen no film of its patient.
+    """
+    names = list(dict.fromkeys(one.shortcut for one in probed))
+    films = np.array(scan.names(range(len(scan))), dtype=object)
+    parts: dict[str, list[Column]] = {column: [] for column in ("path", "split", "label", "target", *names)}
+    for target in dict.fromkeys(one.target for one in probed):
+        scores = {one.shortcut: one.scores for one in probed if one.target == target}
+        rows = np.flatnonzero(~np.isnan(next(iter(scores.values()))))
+        for column, values in (("path", films), ("split", scan.split), ("label", scan.label)):
+            parts[column].append(np.asarray(values, dtype=object)[rows])
+        parts["target"].append(np.full(len(rows), target, dtype=object))
+        for name in names:
+            parts[name].append(scores[name][rows].round(4) if name in scores else np.full(len(rows), np.nan))
+    renamed = {name: f"score_{name}" if name in names else name for name in parts}
+    return {renamed[name]: np.concatenate([np.zeros(0, dtype=object), *part]) for name, part in parts.items()}
 
 
 def _open(shortcut: Shortcut, worst: Probed) -> Finding | None:

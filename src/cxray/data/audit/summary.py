@@ -24,6 +24,7 @@ from cxray.data.audit.shortcuts import (
     check_transport,
     look_at_whole_films,
     probes_table,
+    scores_table,
     targets_of,
 )
 from cxray.data.intake import Intake, read_dataset
@@ -86,5 +87,7 @@ def check_all(
     suspects, tables["suspects"] = check_labels(scan, references)
     found += [*shortcuts, *check_transport(scan, references), *suspects]
     tables["pairs"] = pairs_table(scan, pairs)
-    tables["probes"] = probes_table([*probed, *(reference.probed for reference in references)])
+    probed += [reference.probed for reference in references]
+    tables["probes"] = probes_table(probed)
+    tables["probe_scores"] = scores_table(scan, probed)
     return found, tables
