@@ -96,12 +96,8 @@ def text(dataset: Any, keyword: str) -> str:
     found = value(dataset, keyword)
     if found is None:
         return ""
-    if isinstance(found, (str, int, float)):
-        return str(found).strip(" \0")
-    try:
-        return "\\".join(str(part).strip(" \0") for part in found)
-    except TypeError:
-        return str(found).strip(" \0")
+    parts = found if isinstance(found, Sequence) and not isinstance(found, (str, bytes)) else [found]
+    return "\\".join(str(part).strip(" \0") for part in parts)
 
 
 def integer(dataset: Any, keyword: str, default: int = 0) -> int:

@@ -18,6 +18,7 @@ from cxray.data.dicom.source import integer, value
 from cxray.errors import UnreadableImage
 
 JPEG_DECODER = "cxray-imagecodecs"
+_CORRECTIONS = ("correct_unused_bits", "apply_j2k_sign_correction", "apply_jls_sign_correction")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,7 +132,10 @@ def _decode(dataset: Any, codec: Codec, header: FilmHeader, name: str) -> npt.ND
     try:
         _complete(dataset, header)
         decoder = get_decoder(UID(header.transfer_syntax_uid))
-        pixels: npt.NDArray[Any] = decoder.as_array(dataset, index=0, raw=True, decoding_plugin=codec.plugin)[0]
+        # Unused bits are cut off below, where it is noticed; that also mends the sign of JPEG 2000 and JPEG-LS.
+        as_stored: Any = dict.fromkeys(_CORRECTIONS, False)
+        pixels: npt.NDArray[Any]
+        pixels, _ = decoder.as_array(dataset, index=0, raw=True, decoding_plugin=codec.plugin, **as_stored)
     except MemoryError:
         raise UnreadableImage(f"{name} does not fit into memory.") from None
     except Exception as error:
