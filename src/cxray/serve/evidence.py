@@ -1,8 +1,8 @@
 """What the validation films say about a threshold: counts behind the sentence "of 100 such films about …".
 
-Read from `predictions/validation.csv` beside the bundle, and only when it is the very table the bundle's threshold was
-chosen on (same SHA-256). A bundle that travelled without its run has no such table; then only the stored operating
-point is known.
+Read from `predictions/validation.csv` beside the bundle, and only when it names this very graph and gives the stored
+counts, sensitivity and specificity back at the stored threshold. A bundle that travelled without its run has no such
+table; then only the stored operating point is known.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from cxray.bundle import Bundle
 from cxray.errors import CxrayError
+from cxray.evaluate.thresholds import Threshold
 from cxray.records import Predictions
-from cxray.rundir import file_sha256
 
 BINS = 40
 
@@ -53,19 +53,30 @@ class Evidence:
 def read_evidence(bundle: Bundle) -> Evidence | None:
     """The evidence beside a bundle, None when there is none that belongs to its threshold."""
     threshold = bundle.thresholds.get(bundle.positive)
-    table = bundle.folder.parent / "predictions" / "validation.csv"
-    if threshold is None or bundle.task != "classes" or not table.is_file():
-        return None
-    if file_sha256(table) != threshold.table_sha256:
+    path = bundle.folder.parent / "predictions" / "validation.csv"
+    if threshold is None or bundle.task != "classes" or not path.is_file():
         return None
     try:
-        predictions = Predictions.read(table)
-        scores = predictions.scores[:, predictions.classes.index(bundle.positive)]
+        table = Predictions.read(path)
+        scores = table.scores[:, table.classes.index(bundle.positive)]
     except (CxrayError, ValueError):
         return None
-    known = (predictions.label != "") & ~np.isnan(scores)
-    is_positive = predictions.label == bundle.positive
-    return Evidence(np.sort(scores[known & is_positive]), np.sort(scores[known & ~is_positive]))
+    known = (table.label != "") & ~np.isnan(scores)
+    is_positive = table.label == bundle.positive
+    found = Evidence(np.sort(scores[known & is_positive]), np.sort(scores[known & ~is_positive]))
+    is_ours = set(table.metadata.get("model", ())) == {bundle.identifier}
+    return found if is_ours and _reproduces(found, threshold) else None
+
+
+def _reproduces(found: Evidence, threshold: Threshold) -> bool:
+    if (len(found.positive), len(found.negative)) != (threshold.n_positive, threshold.n_negative):
+        return False
+    if not (len(found.positive) and len(found.negative)):
+        return False
+    sensitivity = (found.positive >= threshold.value).mean()
+    specificity = (found.negative < threshold.value).mean()
+    stored = (threshold.sensitivity, threshold.specificity)
+    return None not in stored and bool(np.allclose((sensitivity, specificity), np.array(stored, float), atol=1e-6))
 
 
 def _reaching(scores: npt.NDArray[np.float64], thresholds: npt.NDArray[np.float64]) -> list[int]:
