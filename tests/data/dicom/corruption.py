@@ -3,7 +3,7 @@
 One child decodes many damaged files in turn and reports each before it begins the next; when it dies, the file it was
 at is the culprit, and a new child goes on behind it.
 
-    python -m tests.data.dicom.corruption 0 125 "JPEG-LS"    # the child
+    python -m tests.data.dicom.corruption < cases.txt    # the child: lines of "<seed> <name of the encoding>"
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-CASES_PER_ENCODING = 12
+CASES_PER_ENCODING = 10
 REPOSITORY = Path(__file__).resolve().parents[3]
-_TIME_LIMIT_SECONDS = 300
+_TIME_LIMIT_SECONDS = 900
 
 
 @dataclasses.dataclass
@@ -28,6 +29,13 @@ class Outcome:
     refused: int = 0
     crashed: list[tuple[int, int]] = dataclasses.field(default_factory=list)
     wrong: list[tuple[int, str]] = dataclasses.field(default_factory=list)
+
+    def note(self, answer: str, seed: int) -> None:
+        """Count one answer of the child."""
+        self.decoded += answer == "decoded"
+        self.refused += answer == "refused"
+        if answer.startswith("wrong"):
+            self.wrong.append((seed, answer))
 
 
 def damaged(content: bytes, seed: int) -> bytes:
@@ -53,53 +61,56 @@ def damaged(content: bytes, seed: int) -> bytes:
     return bytes(data)
 
 
-def outcome_of_corruptions(encoding: str, seeds: Sequence[int]) -> Outcome:
-    """Decode one damaged film per seed in child processes."""
-    outcome, remaining = Outcome(), list(seeds)
+def outcomes_of_corruptions(names: Sequence[str], seeds: Sequence[int]) -> dict[str, Outcome]:
+    """Decode one damaged film per encoding and seed in child processes."""
+    outcomes = {name: Outcome() for name in names}
+    remaining = [(name, seed) for name in names for seed in seeds]
     while remaining:
-        span = [str(remaining[0]), str(remaining[-1] + 1)]
-        command = [sys.executable, "-m", "tests.data.dicom.corruption", *span, encoding]
         child = subprocess.run(
-            command, cwd=REPOSITORY, capture_output=True, text=True, timeout=_TIME_LIMIT_SECONDS, check=False
-        )
-        lines = [line.split(" ", 2) for line in child.stdout.splitlines()]
-        for word, seed, *rest in lines:
-            if word == "decoded":
-                outcome.decoded += 1
-            elif word == "refused":
-                outcome.refused += 1
-            else:
-                outcome.wrong.append((int(seed), " ".join(rest)))
+            [sys.executable, "-m", "tests.data.dicom.corruption"],
+            input="\n".join(f"{seed} {name}" for name, seed in remaining),
+            cwd=REPOSITORY, capture_output=True, text=True, timeout=_TIME_LIMIT_SECONDS, check=False,
+        )  # fmt: skip
+        lines = child.stdout.splitlines()
+        for line, (name, seed) in zip(lines, remaining, strict=False):
+            outcomes[name].note(line, seed)
         remaining = remaining[len(lines) :]
         if remaining and child.returncode == 0:
             raise RuntimeError(f"the child ended early: {child.stderr[-500:]}")
         if remaining:
-            outcome.crashed.append((remaining[0], child.returncode))
-            remaining = remaining[1:]
-    return outcome
+            name, seed = remaining.pop(0)
+            outcomes[name].crashed.append((seed, child.returncode))
+    return outcomes
 
 
-def _child(first: int, end: int, name: str) -> None:
+def _child() -> None:
     import resource
 
     resource.setrlimit(resource.RLIMIT_AS, (6 << 30, 6 << 30))
-    from cxray.data.dicom import read_dicom
-    from cxray.errors import UnreadableImage
     from tests.data.dicom.encodings import ENCODINGS
 
-    truth, content = ENCODINGS[name].film()
-    for seed in range(first, end):
-        try:
-            image = read_dicom(damaged(content, seed))
-            # Damage to Rows of a native film leaves bytes over: that may pass, but never without a word.
-            is_sound = image.pixels.shape == truth.shape or any("behind the pixels" in fact for fact in image.facts)
-            is_sound &= bool(image.pixels.min() >= 0 and image.pixels.max() <= 1)
-            print("decoded" if is_sound else "wrong", seed, image.pixels.shape, flush=True)
-        except UnreadableImage:
-            print("refused", seed, flush=True)
-        except BaseException as error:
-            print("wrong", seed, type(error).__name__, str(error)[:200].replace("\n", " "), flush=True)
+    films: dict[str, tuple[Any, bytes]] = {}
+    for line in sys.stdin:
+        seed, _, name = line.rstrip("\n").partition(" ")
+        truth, content = films.setdefault(name, ENCODINGS[name].film() if name not in films else films[name])
+        print(_answer(damaged(content, int(seed)), truth.shape), flush=True)
+
+
+def _answer(content: bytes, shape: tuple[int, ...]) -> str:
+    from cxray.data.dicom import read_dicom
+    from cxray.errors import UnreadableImage
+
+    try:
+        image = read_dicom(content)
+    except UnreadableImage:
+        return "refused"
+    except BaseException as error:
+        return f"wrong {type(error).__name__} {str(error)[:200]!r}"
+    # Damage to Rows of a native film leaves bytes over: that may pass, but never without a word.
+    is_sound = image.pixels.shape == shape or any("behind the pixels" in fact for fact in image.facts)
+    is_sound &= bool(image.pixels.min() >= 0 and image.pixels.max() <= 1)
+    return "decoded" if is_sound else f"wrong {image.pixels.shape} {image.facts}"
 
 
 if __name__ == "__main__":
-    _child(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])
+    _child()
