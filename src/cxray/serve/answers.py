@@ -178,7 +178,7 @@ def film_answer(
         "predicted": bundle.classes[max(range(len(scores)), key=scores.__getitem__)],
         "decision": decision,
         "thresholds": {name: threshold.value for name, threshold in bundle.thresholds.items()},
-        "gate": {"verdict": gate_verdict(scored), "reason": ""},
+        "gate": {"verdict": gate_verdict(scored), "reason": scored.verdict.reason if scored.verdict else ""},
         "heat_map": heat_map,
         "seconds": {
             "decode": round(film.seconds, 4),
@@ -211,7 +211,7 @@ def model_facts(model: ServedModel, *, is_default: bool) -> dict[str, Any]:
         "engine": model.predictor.engine.name,
         "made": facts.get("made", ""),
         "data": facts.get("data", {}),
-        "has_gate": bool(facts.get("gate")),
+        "has_gate": model.predictor.gate is not None,
         "has_report": model.report is not None,
         "intended_use": facts.get("intended_use", INTENDED_USE),
         "links": links,

@@ -139,6 +139,7 @@ async def view(request: Request) -> Response:
         "stored_width": film.width,
         "stored_height": film.height,
         "bits": film.bits,
+        "window": film.window,
         "facts": film.facts,
     }
     return Response(film.view, media_type="application/octet-stream", headers={"X-Film": json.dumps(facts)})

@@ -22,10 +22,11 @@ from PIL import Image
 
 from cxray.config import InputCard
 from cxray.data.decode import decode_bytes
-from cxray.data.prepare import MINIMUM_SIDE_PIXELS, prepare
+from cxray.data.dicom import library, read_unwindowed
+from cxray.data.prepare import MINIMUM_SIDE_PIXELS, fitted_box, prepare
 from cxray.data.raster import MAXIMUM_PIXELS
 from cxray.data.sniff import HEAD_BYTES, sniff
-from cxray.errors import CxrayError, UnreadableImage
+from cxray.errors import CxrayError, RefusedFilm, UnreadableImage
 from cxray.records import PixelImage
 from cxray.serve import wire
 
@@ -58,6 +59,8 @@ def answer_job(job: dict[str, Any], content: bytes | bytearray) -> tuple[dict[st
         return {"ok": False, "code": refusal.code, "reason": ""}, b""
     except MemoryError:
         return {"ok": False, "code": "film_too_large", "reason": ""}, b""
+    except RefusedFilm as error:
+        return {"ok": False, "code": "film_refused", "reason": error.reason}, b""
     except UnreadableImage as error:
         is_memory = isinstance(error.__cause__, MemoryError)
         return {"ok": False, "code": "film_too_large" if is_memory else "damaged_film", "reason": ""}, b""
@@ -77,14 +80,17 @@ def _decode(job: dict[str, Any], content: bytes) -> tuple[dict[str, Any], bytes]
     kind = sniff(content[:HEAD_BYTES])
     _admit(kind, content)
     card = InputCard(**job["card"]) if job["card"] else None
-    view_side = int(job["view_side"])
-    # The viewer needs every pixel; scoring alone lets JPEG be decoded at a reduced scale, as training did.
-    needed = 0 if card is None else max(card.height, card.width)
-    image = decode_bytes(content, name="the film", at_least=needed if card else 0)
-    film = prepare(image, card, name="the film").tobytes() if card else b""
-    if view_side and needed:
-        image = decode_bytes(content, name="the film")
-    view = view_pixels(image, view_side) if view_side else np.zeros((0, 0), dtype="<u2")
+    side = int(job["view_side"])
+    image, film, window = None, b"", (0.0, 1.0)
+    if card:
+        # Scoring lets JPEG be decoded at a reduced scale, as training did; the viewer needs every pixel.
+        image = decode_bytes(content, name="the film", at_least=max(card.height, card.width))
+        film = prepare(image, card, name="the film").tobytes()
+    if side:
+        image, window = _whole(kind, content)
+    if image is None:
+        raise _Refusal("internal")
+    view = view_pixels(image, side) if side else np.zeros((0, 0), dtype="<u2")
     facts = {
         "ok": True,
         "kind": kind,
@@ -95,8 +101,17 @@ def _decode(job: dict[str, Any], content: bytes) -> tuple[dict[str, Any], bytes]
         "film_bytes": len(film),
         "view_height": view.shape[0],
         "view_width": view.shape[1],
+        "window": [round(end * FULL_RANGE) for end in window],
+        "place": fitted_box(image, card) if card else (0, 0, 0, 0),
     }
     return facts, film + view.tobytes()
+
+
+def _whole(kind: str, content: bytes) -> tuple[PixelImage, tuple[float, float]]:
+    """The film at full size with no window applied, and the window that it asks for, 0–1."""
+    if kind == "dicom":
+        return read_unwindowed(content, name="the film")
+    return decode_bytes(content, name="the film"), (0.0, 1.0)
 
 
 def _admit(kind: str, content: bytes) -> None:
@@ -105,6 +120,8 @@ def _admit(kind: str, content: bytes) -> None:
     if kind not in ACCEPTED_KINDS:
         raise _Refusal("unsupported_format")
     if kind == "dicom":
+        if not library.is_installed():
+            raise _Refusal("dicom_not_installed")
         return
     try:
         with Image.open(io.BytesIO(content), formats=[kind.upper()]) as image:

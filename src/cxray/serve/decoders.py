@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import dataclasses
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -35,7 +36,8 @@ class Decoded:
     """A film out of its child.
 
     `film` is the prepared film uint8 (height, width) of the card, None when no card was given; `view` the viewer's
-    pixels uint16 (view_height, view_width), little-endian bytes. `width`, `height` are the stored size in pixels.
+    pixels uint16 (view_height, view_width), little-endian bytes, and `window` the film's own window on them. `width`,
+    `height` are the stored size in pixels; `place` is where the film lies in `film`: top, left, height, width.
     """
 
     kind: str
@@ -47,6 +49,8 @@ class Decoded:
     view: bytes
     view_width: int
     view_height: int
+    window: tuple[int, int]
+    place: tuple[int, int, int, int]
     seconds: float
 
 
@@ -180,7 +184,7 @@ def _card_fields(card: InputCard) -> dict[str, Any]:
 
 def _decoded(header: dict[str, Any], payload: bytearray, card: InputCard | None, seconds: float) -> Decoded:
     if not header["ok"]:
-        raise Problem(header["code"] if header["code"] in KINDS else "decoder_crashed")
+        raise Problem(header["code"] if header["code"] in KINDS else "decoder_crashed", _reason(header["reason"]))
     film_bytes = card.height * card.width if card else 0
     view_width, view_height = int(header["view_width"]), int(header["view_height"])
     if header["film_bytes"] != film_bytes or len(payload) != film_bytes + 2 * view_width * view_height:
@@ -196,8 +200,20 @@ def _decoded(header: dict[str, Any], payload: bytearray, card: InputCard | None,
         view=bytes(memoryview(payload)[film_bytes:]),
         view_width=view_width,
         view_height=view_height,
+        window=(int(header["window"][0]), int(header["window"][1])),
+        place=_place(header["place"]),
         seconds=seconds,
     )
+
+
+def _place(sides: Any) -> tuple[int, int, int, int]:
+    top, left, height, width = map(int, sides)
+    return top, left, height, width
+
+
+def _reason(code: Any) -> str:
+    """A refusal's own code as a sentence; only words of a code's alphabet may pass, whatever the child says."""
+    return f"Reason: {code}." if isinstance(code, str) and re.fullmatch(r"[a-z][a-z-]{1,40}", code) else ""
 
 
 async def _send(line: socket.socket, header: dict[str, Any], payload: bytes) -> None:

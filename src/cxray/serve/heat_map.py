@@ -33,9 +33,9 @@ class HeatMaps:
         self._model: OpenedModel | None = None
 
     def draw(
-        self, outputs: Mapping[str, npt.NDArray[Any]], class_name: str, *, width: int, height: int
+        self, outputs: Mapping[str, npt.NDArray[Any]], class_name: str, place: tuple[int, int, int, int]
     ) -> dict[str, Any]:
-        """The map of one film: `outputs` hold its row of every output; `width`, `height` its stored size in pixels.
+        """The map of one film: `outputs` hold its row of every output, `place` is where it lies when prepared.
 
         Raises:
             Problem: the model has no such class, or no head that a map can be read from.
@@ -54,15 +54,17 @@ class HeatMaps:
             "log_odds": map_.log_odds,
             "is_flat": map_.is_flat,
             "values": np.round(map_.values.astype(np.float64), 5).tolist(),
-            "film": film_in_map(self._predictor.bundle.card, width=width, height=height),
+            "film": film_in_map(self._predictor.bundle.card, place),
             "meaning": MEANING,
         }
 
 
-def film_in_map(card: InputCard, *, width: int, height: int) -> dict[str, float]:
-    """Where a film of `width` × `height` lies in its prepared square: left, top, width, height in fractions of 1."""
-    if card.fit == "stretch":
-        return {"left": 0.0, "top": 0.0, "width": 1.0, "height": 1.0}
-    scale = min(card.height / height, card.width / width)
-    across, down = width * scale / card.width, height * scale / card.height
-    return {"left": (1 - across) / 2, "top": (1 - down) / 2, "width": across, "height": down}
+def film_in_map(card: InputCard, place: tuple[int, int, int, int]) -> dict[str, float]:
+    """A film's place in its prepared picture (top, left, height, width in pixels) in fractions of the picture."""
+    top, left, height, width = place
+    return {
+        "left": left / card.width,
+        "top": top / card.height,
+        "width": width / card.width,
+        "height": height / card.height,
+    }

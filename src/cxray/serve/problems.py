@@ -34,6 +34,7 @@ KINDS: dict[str, Kind] = {
     "film_too_large": Kind(413, "The film has more pixels than any radiograph.", "Export it at its native size."),
     "too_many_films": Kind(413, "There are too many films in one request.", "Divide them over several requests."),
     "unsupported_format": Kind(415, "This is not a PNG, JPEG or DICOM film.", "Export it as PNG, JPEG or DICOM."),
+    "dicom_not_installed": Kind(415, "This service reads PNG and JPEG only.", "Ask the operator for the extra dicom."),
     "unsupported_encoding": Kind(415, "This content encoding is not supported.", "Send gzip, deflate or none."),
     "empty_film": Kind(422, "The file is empty.", "Copy it again from its source."),
     "damaged_film": Kind(422, "The film cannot be decoded.", "Copy it again from its source."),

@@ -33,7 +33,10 @@ def serve(settings: Settings, *, on_ready: Callable[[str], None] | None = None) 
     uvicorn = extras.require("uvicorn", "serve", "The HTTP service")
     extras.require("fastapi", "serve", "The HTTP service")
     extras.require("prometheus_client", "serve", "The HTTP service")
+    from cxray.data.dicom import refuse_unsafe_decoders
     from cxray.serve.app import build_app
+
+    refuse_unsafe_decoders()
 
     _log_to_stderr()
     app, service = build_app(settings)

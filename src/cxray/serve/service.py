@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from cxray.data.prepare import as_model_input
+from cxray.runtime.gate import Verdict
 from cxray.serve.admission import Admission
 from cxray.serve.audit_log import AuditLog
 from cxray.serve.batching import Row
@@ -29,10 +30,11 @@ from cxray.serve.uploads import Upload
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Scored:
-    """A film and its row of the model's outputs."""
+    """A film, its row of the model's outputs, and the input gate's verdict (None without a gate)."""
 
     film: Decoded
     row: Row
+    verdict: Verdict | None
 
     @property
     def scores(self) -> Any:
@@ -96,10 +98,14 @@ class Service:
         """
         try:
             film = await self.decoders.decode(upload.content, model.bundle.card)
-            scored = Scored(film, await self.run(model, as_model_input(_prepared(film)[np.newaxis])[0]))
+            prepared = _prepared(film)[np.newaxis]
+            row = await self.run(model, as_model_input(prepared)[0])
         except Problem as problem:
             self._audit(upload, model, request_id, refusal=problem.code)
             raise
+        gate = model.predictor.gate
+        verdict = gate.judge(row.outputs["features"][np.newaxis], prepared)[0] if gate else None
+        scored = Scored(film, row, verdict)
         self.metrics.stage_done("decode", film.seconds)
         self._count(scored, model)
         score, decision = headline(model, scored.scores)
@@ -124,8 +130,7 @@ class Service:
         started = time.monotonic()
         maps = self._heat_maps.setdefault(model.name, HeatMaps(model.predictor))
         wanted = class_name or model.bundle.positive or model.bundle.classes[int(np.argmax(scored.scores))]
-        size = {"width": scored.film.width, "height": scored.film.height}
-        drawn = await self.models.in_model_thread(lambda: maps.draw(scored.row.outputs, wanted, **size))
+        drawn = await self.models.in_model_thread(lambda: maps.draw(scored.row.outputs, wanted, scored.film.place))
         self.metrics.stage_done("heat_map", time.monotonic() - started)
         return drawn
 
@@ -150,7 +155,7 @@ def headline(model: ServedModel, scores: Any) -> tuple[float, str]:
 
 def gate_verdict(scored: Scored) -> str:
     """The input gate's verdict on a film, "" when the bundle has no gate."""
-    return ""
+    return scored.verdict.answer if scored.verdict else ""
 
 
 def _prepared(film: Decoded) -> Any:

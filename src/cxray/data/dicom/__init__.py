@@ -6,6 +6,14 @@ imports no DICOM library.
 
 from cxray.data.dicom.header import OWN_MANUFACTURER, FilmHeader, PatientModule, headers
 from cxray.data.dicom.library import refuse_unsafe_decoders
-from cxray.data.dicom.read import read_dicom
+from cxray.data.dicom.read import read_dicom, read_unwindowed
 
-__all__ = ["OWN_MANUFACTURER", "FilmHeader", "PatientModule", "headers", "read_dicom", "refuse_unsafe_decoders"]
+__all__ = [
+    "OWN_MANUFACTURER",
+    "FilmHeader",
+    "PatientModule",
+    "headers",
+    "read_dicom",
+    "read_unwindowed",
+    "refuse_unsafe_decoders",
+]

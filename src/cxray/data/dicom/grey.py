@@ -63,6 +63,27 @@ def grey_table(dataset: Any, facts: list[str], *, name: str) -> npt.NDArray[np.f
     return np.clip(grey, 0, 1).astype(np.float32)
 
 
+def full_range_table(
+    dataset: Any, facts: list[str], *, name: str
+) -> tuple[npt.NDArray[np.float32], tuple[float, float]]:
+    """As `grey_table`, but with no VOI step: the whole declared range, for viewers that window by themselves.
+
+    Returns:
+        The table, and the two ends of the film's own window on it; (0, 1) without one. Values beyond 0–1 are possible.
+    """
+    values = _declared_values(dataset)
+    values, black, white = _modality(dataset, values, facts, name)
+    grey, window = (values - black) / (white - black), _window(dataset, facts)
+    low, high = 0.0, 1.0
+    if window is not None:
+        _, centre, width = window
+        low, high = ((centre + side * width / 2 - black) / (white - black) for side in (-1, 1))
+    if text(dataset, "PhotometricInterpretation").upper() == "MONOCHROME1":
+        grey, low, high = 1 - grey, 1 - high, 1 - low
+        facts.append("MONOCHROME1 inverted")
+    return np.clip(grey, 0, 1).astype(np.float32), (low, high)
+
+
 def _declared_values(dataset: Any) -> Floats:
     count = 1 << integer(dataset, "BitsStored", integer(dataset, "BitsAllocated", 16))
     patterns = np.arange(count, dtype=np.float64)

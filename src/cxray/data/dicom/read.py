@@ -8,8 +8,9 @@ describes the patient is even read.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -37,6 +38,25 @@ def read_dicom(source: Path | bytes, *, name: str = "", accept: Collection[str] 
         UnreadableImage: damaged, truncated, contradictory, or of an unread transfer syntax.
         MissingExtra: the extra `dicom` is not installed.
     """
+    return _read(source, name, accept, _windowed)[0]
+
+
+def read_unwindowed(source: Path | bytes, *, name: str = "") -> tuple[PixelImage, tuple[float, float]]:
+    """Read one chest radiograph for a viewer: the whole declared range, and the film's own window on it.
+
+    Returns:
+        The film, 0 = black to 1 = white of the declared range after the modality step, and the two ends of the window
+        that the file asks for (0 and 1 when it asks for none). A VOI LUT cannot be said in two numbers and is left out.
+
+    Raises:
+        RefusedFilm, UnreadableImage, MissingExtra: as `read_dicom`.
+    """
+    return _read(source, name, None, grey.full_range_table)
+
+
+def _read(
+    source: Path | bytes, name: str, accept: Collection[str] | None, table_of: Callable[..., Any]
+) -> tuple[PixelImage, tuple[float, float]]:
     called = name or (str(source) if isinstance(source, Path) else "the upload")
     dataset = open_dicom(source, name=called, keywords=_KEYWORDS, pixels=True)
     film = header.read_header(dataset)
@@ -44,15 +64,21 @@ def read_dicom(source: Path | bytes, *, name: str = "", accept: Collection[str] 
     if film.burned_in_annotation == "YES":
         facts.append("burned-in annotation declared")
     patterns = stored_patterns(dataset, film, facts, name=called)
-    pixels = grey.grey_table(dataset, facts, name=called)[patterns]
+    table, window = table_of(dataset, facts, name=called)
+    pixels = table[patterns]
     borders.blacken_borders(pixels, patterns, dataset, facts)
-    return PixelImage(
+    image = PixelImage(
         np.ascontiguousarray(pixels),
         stored_height=film.rows,
         stored_width=film.columns,
         bits=film.bits_stored,
         facts=tuple(facts),
     )
+    return image, window
+
+
+def _windowed(dataset: Any, facts: list[str], *, name: str) -> tuple[Any, tuple[float, float]]:
+    return grey.grey_table(dataset, facts, name=name), (0.0, 1.0)
 
 
 def decode_dicom(content: bytes, name: str, at_least: int) -> PixelImage:

@@ -30,5 +30,7 @@ export function presetsOf(film) {
     ["Darker parts: lungs", { low: p2, high: p65 }],
     ["Brighter parts: bone, mediastinum", { low: p35, high: p98 }],
   ];
+  const [low, high] = film.window ?? [0, 65535];
+  if (low !== 0 || high !== 65535) made.unshift(["As the file asks", { low, high }]);
   return made.map(([name, { low, high }]) => ({ name, low, high: Math.max(high, low + 32) }));
 }

@@ -69,7 +69,7 @@ export class Reading extends EventTarget {
 
   gate({ verdict, reason }) {
     if (verdict === "inside") return make("p", { class: "gate" }, "The film is like those the model was judged on.");
-    if (verdict) return make("p", { class: "gate warn" }, `${GATE[verdict]} ${reason}`);
+    if (verdict) return make("p", { class: "gate warn" }, `${GATE[verdict] ?? reason}`);
     return make("p", { class: "gate" }, "This bundle has no input gate: whether the film is one the model may judge was not checked.");
   }
 

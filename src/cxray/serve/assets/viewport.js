@@ -73,6 +73,8 @@ export class Viewport extends EventTarget {
     this.renderer.setFilm(film);
     this.renderer.setMap(null);
     this.clearView();
+    const { low, high } = this.presets[0];
+    this.window = { low, high };
     this.notes.busy.textContent = "";
     this.notes.name.textContent = film.name;
     this.canvas.setAttribute("aria-label", `${this.label}: ${film.name}. Arrow keys change the window, Shift and arrows pan.`);
@@ -172,7 +174,7 @@ export class Viewport extends EventTarget {
 
   reset() {
     this.clearView();
-    this.setWindow(FULL);
+    this.setWindow(this.presets[0]);
     this.fit();
   }
 
