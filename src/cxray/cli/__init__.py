@@ -26,6 +26,7 @@ COMMANDS = {
     "demo": "Synthetic radiographs: audit, train, evaluate, report, offline.",
     "evaluate": "Judge a table of predictions, whoever made it.",
     "export": "Write a bundle's network in another format.",
+    "pacs": "Films from the PACS, results back to it.",
     "plan": "How many patients a study needs.",
     "predict": "Score films with a bundle.",
     "protocol": "Settle what will be judged, and lock it, before the test is opened.",
