@@ -33,13 +33,16 @@ _KNOWN_PARTS = {
     "HIP", "HUMERUS", "JAW", "KNEE", "LEG", "LSPINE", "NECK", "PELVIS", "RADIUS", "RIB", "SHOULDER", "SKULL", "SPINE",
     "SSPINE", "STERNUM", "TIBIA", "TSPINE", "WHOLEBODY", "WRIST", "ZYGOMA", "BREAST",
 }  # fmt: skip
-# Chest, thorax, lung, mediastinum, thoracic cavity in SNOMED CT and its old form (PS3.16, CID 4 and 4031).
+# Chest, thorax, lung, mediastinum, inside of the thorax in SNOMED CT and its old form (PS3.16, CID 4).
 _CHEST_CODES = {
-    "T-D3000", "51185008", "T-28000", "39607008", "T-D3300", "72410000", "T-D3050", "43799004", "816094009",
+    "T-D3000", "51185008", "816094009", "T-28000", "39607008", "T-D3300", "72410000", "T-D3200", "43799004",
 }  # fmt: skip
-_LATERAL_POSITIONS = {"LL", "RL", "LATERAL", "LAT", "LLAT", "RLAT", "LLO", "RLO", "LLD"}
-# Left and right lateral and lateral decubitus views (PS3.16, CID 4010).
-_LATERAL_CODES = {"R-10232", "399198007", "R-10236", "399173006", "R-10228", "399321002", "R-10238", "399352003"}
+_LATERAL_POSITIONS = {"LL", "RL", "LATERAL", "LAT", "LLAT", "RLAT", "LLO", "RLO"}
+# Left lateral, right lateral, lateral, lateral-medial, medial-lateral (PS3.16, CID 4010).
+_LATERAL_CODES = {
+    "R-10236", "399173006", "R-10232", "399198007", "R-102CD", "399067008", "R-10228", "399352003", "R-10224",
+    "399260004",
+}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
