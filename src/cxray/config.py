@@ -131,6 +131,8 @@ class ModelSettings:
 class TrainSettings:
     """The optimisation.
 
+    `method`: "gradient" trains the network itself and obeys everything below; "linear_probe" trains only a linear head on
+    features of the untouched backbone, in seconds and without TensorFlow, and obeys `class_weights` and `monitor`.
     `frozen_epochs` trains the head alone on features of the untouched backbone; `epochs` then trains everything.
     `schedule`: "cosine" (with `warmup_epochs`) or "constant". `ema_momentum` 0 = no weight averaging.
     `monitor` chooses the epoch that is kept: the best by a measure on validation patients, or "last", for schedules that
@@ -140,6 +142,7 @@ class TrainSettings:
     """
 
     seed: int = 0
+    method: str = "gradient"
     batch_size: int = 32
     frozen_epochs: int = 0
     epochs: int = 6
@@ -158,6 +161,9 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         _require(0 <= self.seed < 2**32, "train.seed", "0 up to 4,294,967,295", self.seed)
+        _require(
+            self.method in ("gradient", "linear_probe"), "train.method", "'gradient' or 'linear_probe'", self.method
+        )
         _require(self.patience >= 0, "train.patience", "0 (never) or a number of epochs", self.patience)
         _require(0 <= self.label_smoothing < 1, "train.label_smoothing", "0 up to but not including 1")
         _require(self.batch_size >= 1, "train.batch_size", "at least 1")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -32,6 +32,29 @@ def track(items: Iterable[T], *, total: int | None, what: str, unit: str = "film
         if now - last >= _QUIET_SECONDS:
             last = now
             print(_line(what, unit, done, total, now - started), file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def counted(*, total: int, what: str, unit: str = "film") -> Iterator[Callable[[int], None]]:
+    """As `track`, for work that comes in batches: hands out a function to call with the number of units just done."""
+    if sys.stderr.isatty():
+        from tqdm import tqdm
+
+        with tqdm(total=total, desc=what, unit=unit, leave=False) as bar:
+            yield bar.update
+        return
+    started = last = time.monotonic()
+    done = 0
+
+    def advance(count: int) -> None:
+        nonlocal done, last
+        done += count
+        now = time.monotonic()
+        if now - last >= _QUIET_SECONDS:
+            last = now
+            print(_line(what, unit, done, total, now - started), file=sys.stderr, flush=True)
+
+    yield advance
 
 
 def say(text: str) -> None:

@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 
 pytest.importorskip("tensorflow", reason="needs the extra train")
+from cxray.model.films import film_weights, positive_weights
 from cxray.model.losses import (
     MaskedBinaryCrossentropy,
     SmoothedCategoricalCrossentropy,
-    film_weights,
     loss_for,
-    positive_weights,
 )
 
 LOGITS = np.array([[2.0, -1.0, 0.5], [-30.0, 40.0, 0.0]], dtype=np.float32)

@@ -1,6 +1,6 @@
 """From a trained network to a closed bundle.
 
-Order: calibrate on validation films (folded into the last layer) → write the graphs → compare ONNX with Keras → score
+Order: calibrate on validation films (folded into the last layer) → write the graphs → compare ONNX with it → score
 the validation films with the very engine that will serve → choose thresholds on that table → golden film → close.
 """
 
@@ -24,9 +24,9 @@ from cxray.data.prepare import as_model_input, prepare_file
 from cxray.errors import DataError
 from cxray.evaluate import calibration, thresholds
 from cxray.evaluate.screening import fingerprint
-from cxray.model.batches import LabelledFilms
-from cxray.model.export import check_graph, save_graphs, scale_logits, versions
-from cxray.model.train import Fit
+from cxray.model.films import LabelledFilms
+from cxray.model.fit import Fit
+from cxray.model.parity import check_graph
 from cxray.records import ImageRecord, Predictions
 from cxray.rundir import atomic_path, file_sha256
 from cxray.runtime.engine import open_engine
@@ -63,10 +63,10 @@ def assemble(
     """
     folder.mkdir(parents=True, exist_ok=True)
     calibrated = _calibrate(fit, recipe, subject, validation)
-    save_graphs(fit.network, folder)
+    fit.network.save(folder)
     films = _sample(validation)
-    parity = check_graph(fit.network, folder / bundle.GRAPH, films, subject.task)
-    progress.say(f"ONNX graph agrees with Keras within {parity.largest_difference:.1e} on {parity.films} films.")
+    parity = check_graph(fit.network.predict_logits, folder / bundle.GRAPH, films, subject.task)
+    progress.say(f"ONNX graph agrees with the network within {parity.largest_difference:.1e} on {parity.films} films.")
     draft = _draft(folder, recipe, subject)
     table = _score(draft, validation, records)
     points = choose_thresholds(table, recipe.decision.policy, subject, fingerprint(table))
@@ -87,7 +87,7 @@ def assemble(
             "golden": _golden(fit, folder, recipe, subject),
             "parity": {"films": parity.films, "largest_difference": parity.largest_difference},
             "intended_use": bundle.INTENDED_USE,
-            "versions": {"cxray": __version__, **versions()},
+            "versions": {"cxray": __version__, **fit.network.versions()},
             "recipe": dataclasses.asdict(recipe),
             "recipe_fingerprint": recipe.fingerprint(),
             **provenance,
@@ -134,13 +134,12 @@ def film_set_fingerprint(digests: Sequence[str]) -> str:
 def _calibrate(fit: Fit, recipe: Recipe, subject: Subject, validation: LabelledFilms) -> dict[str, Any]:
     if recipe.decision.calibration == "none":
         return {"method": "none"}
-    network = fit.network.inference()
-    logits = np.concatenate([network.predict_on_batch(batch)["logits"] for batch in _batches(validation)])
+    logits = np.concatenate([fit.network.predict_logits(batch) for batch in _batches(validation)])
     if subject.task == "classes":
         temperature = calibration.fit_temperature(logits.astype(np.float64), validation.targets)
     else:
         temperature = calibration.fit_temperature_sigmoid(logits.astype(np.float64), validation.targets)
-    scale_logits(fit.network.model, temperature)
+    fit.network.divide_logits(temperature)
     return {"method": "temperature", "temperature": temperature, "folded_into_graph": True}
 
 

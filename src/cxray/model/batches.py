@@ -5,65 +5,15 @@ Order and augmentation depend on (seed, epoch) only, so any epoch can be made ag
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from cxray.config import AugmentSettings, InputCard
-from cxray.data.cache import decode_all
-from cxray.errors import UnreadableImage
+from cxray.config import AugmentSettings
 from cxray.model.augment import augment
-from cxray.records import ImageRecord
-
-
-class FilmSource(Protocol):
-    """Anything that hands out prepared films by position: `data.cache.PreparedFilms`, or `DecodedFilms`."""
-
-    def take(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
-        """uint8 (n, height, width)."""
-        ...
-
-
-@dataclasses.dataclass(frozen=True)
-class DecodedFilms:
-    """Films decoded anew whenever they are asked for, as the article does; costs the decoding in every epoch."""
-
-    records: Sequence[ImageRecord]
-    card: InputCard
-
-    def take(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
-        """uint8 (n, height, width), decoded now.
-
-        Raises:
-            UnreadableImage: a film became unreadable since it was checked.
-        """
-        films = list(decode_all([self.records[index] for index in indices], self.card))
-        for film in films:
-            if isinstance(film, str):
-                raise UnreadableImage(film)
-        return np.stack(films)
-
-
-@dataclasses.dataclass(frozen=True)
-class LabelledFilms:
-    """The films of one split, ready for the network.
-
-    `indices` are positions in `source`; `targets` is int64 (n,) for classes or float32 (n, K) for findings (1, 0, NaN
-    = unknown); `weights` is float32 (n,), the weight of each film in the loss.
-    """
-
-    source: FilmSource
-    indices: npt.NDArray[np.int64]
-    targets: npt.NDArray[Any]
-    weights: npt.NDArray[np.float32]
-    card: InputCard
-
-    def __len__(self) -> int:
-        return len(self.indices)
+from cxray.model.films import LabelledFilms
 
 
 def training_batches(

@@ -53,10 +53,6 @@ class Network:
         logits = self.model.get_layer("logits")(features)
         return keras.Model(films, {"logits": logits, "features": features, "feature_map": feature_map})
 
-    def predict_logits(self, films: Any) -> Any:
-        """Logits (n, K) of films float32 (n, height, width, 1) as the finished network gives them."""
-        return self.inference().predict(films, batch_size=32, verbose=0)["logits"]
-
 
 def build_network(settings: ModelSettings, card: InputCard, outputs: int) -> Network:
     """Build the network of a recipe with `outputs` logits.

@@ -1,72 +1,58 @@
 """From a trained Keras network to files that others run: the bundle's graph, and four formats on request.
 
 Every file is checked before it counts: the exported network must give the probabilities of the one it was made
-from, within `PARITY_TOLERANCE`, on the golden film and on sample films.
+from, within `parity.PARITY_TOLERANCE`, on the golden film and on sample films.
 """
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import logging
-import os
 import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 import numpy.typing as npt
 
 from cxray import bundle as bundles
-from cxray.bundle import OUTPUTS, to_probabilities
-from cxray.data.prepare import as_model_input
+from cxray.bundle import OUTPUTS
 from cxray.errors import BundleError
 from cxray.model.build import Network
+from cxray.model.parity import Parity, Runner, compare
 from cxray.rundir import atomic_path
-from cxray.runtime.engine import OnnxRuntime
-
-PARITY_TOLERANCE = 1e-4
-
-Runner = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
 
 
-@dataclasses.dataclass(frozen=True)
-class Parity:
-    """How far an exported file is from the network: the largest difference in probability over `films` films."""
+class TrainedKeras:
+    """A trained Keras network as `assemble` takes it."""
 
-    format: str
-    path: Path
-    films: int
-    largest_difference: float
+    def __init__(self, network: Network) -> None:
+        self.network, self.weights, self.head = network, network.weights, network.head
+        self._inference = network.inference()  # shares the weights, and is traced once
 
+    def predict_logits(self, films: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """See `Trained.predict_logits`."""
+        return np.asarray(self._inference.predict(films, batch_size=32, verbose=0)["logits"])
 
-def scale_logits(model: keras.Model, temperature: float) -> None:
-    """Fold a temperature (Guo et al. 2017) into the last layer, so that every exported form is calibrated alike."""
-    layer = model.get_layer("logits")
-    layer.set_weights([weight / np.float32(temperature) for weight in layer.get_weights()])
+    def divide_logits(self, temperature: float) -> None:
+        """See `Trained.divide_logits`."""
+        layer = self.network.model.get_layer("logits")
+        layer.set_weights([weight / np.float32(temperature) for weight in layer.get_weights()])
 
+    def save(self, folder: Path) -> None:
+        """Write `model.onnx` (three outputs) and `model.keras` into a bundle folder."""
+        _export_onnx(self._inference, folder / bundles.GRAPH)
+        with atomic_path(folder / bundles.KERAS, suffix=".keras") as temporary:
+            self._inference.save(temporary)
 
-def save_graphs(network: Network, folder: Path) -> None:
-    """Write `model.onnx` (three outputs) and `model.keras` into a bundle folder."""
-    inference = network.inference()
-    _export_onnx(inference, folder / bundles.GRAPH)
-    with atomic_path(folder / bundles.KERAS, suffix=".keras") as temporary:
-        inference.save(temporary)
+    def versions(self) -> dict[str, str]:
+        """See `Trained.versions`."""
+        import tensorflow
 
-
-def check_graph(network: Network, graph: Path, films: npt.NDArray[np.uint8], task: str) -> Parity:
-    """Compare the ONNX graph with Keras on prepared films uint8 (N, height, width).
-
-    Raises:
-        BundleError: they differ by more than `PARITY_TOLERANCE` in probability.
-    """
-    engine = OnnxRuntime(graph, threads=os.cpu_count() or 1)
-    reference = network.predict_logits
-    return _compare("onnx", graph, reference, lambda batch: np.asarray(engine.run(batch)["logits"]), films, task)
+        return {"keras": keras.__version__, "tensorflow": tensorflow.__version__, "numpy": np.__version__}
 
 
 def convert(bundle: bundles.Bundle, kind: str, path: Path, films: npt.NDArray[np.uint8]) -> Parity:
@@ -86,23 +72,7 @@ def convert(bundle: bundles.Bundle, kind: str, path: Path, films: npt.NDArray[np
         return np.asarray(model.predict(batch, verbose=0)["logits"])
 
     runner = _WRITERS[kind](model, path)
-    return _compare(kind, path, reference, runner, films, bundle.task)
-
-
-def _compare(
-    kind: str, path: Path, reference: Runner, exported: Runner, films: npt.NDArray[np.uint8], task: str
-) -> Parity:
-    batch = as_model_input(films)
-    expected = to_probabilities(np.asarray(reference(batch)), task)
-    got = np.concatenate([to_probabilities(np.asarray(exported(batch[k : k + 1])), task) for k in range(len(batch))])
-    difference = float(np.abs(expected - got).max())
-    if not difference <= PARITY_TOLERANCE:
-        raise BundleError(
-            f"The {kind} export {path} differs from the network by {difference:.2g} in probability; at most "
-            f"{PARITY_TOLERANCE:g} is accepted.",
-            "Do not use it; report the versions shown by `cxray --version`.",
-        )
-    return Parity(kind, path, len(films), difference)
+    return compare(kind, path, reference, runner, films, bundle.task)
 
 
 def _export_onnx(model: keras.Model, path: Path) -> None:
@@ -180,10 +150,3 @@ def quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(before)
-
-
-def versions() -> dict[str, Any]:
-    """The versions that made a bundle."""
-    import tensorflow
-
-    return {"keras": keras.__version__, "tensorflow": tensorflow.__version__, "numpy": np.__version__}

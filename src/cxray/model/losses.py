@@ -1,4 +1,4 @@
-"""The loss of each task, and the weights that balance classes."""
+"""The loss of each task."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import keras
 import numpy as np
 import numpy.typing as npt
 from keras import ops
+
+from cxray.model.films import positive_weights
 
 
 class SmoothedCategoricalCrossentropy(keras.losses.Loss):
@@ -53,19 +55,3 @@ def loss_for(targets: npt.NDArray[Any], classes: int, *, smoothing: float, balan
     if smoothing:
         return SmoothedCategoricalCrossentropy(classes, smoothing)
     return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-
-
-def film_weights(targets: npt.NDArray[Any], classes: int, *, balanced: bool) -> npt.NDArray[np.float32]:
-    """float32 (n,): n / (K · n_class) for each film of a class, so that every class weighs the same; 1 for findings."""
-    if targets.ndim == 2 or not balanced:
-        return np.ones(len(targets), dtype=np.float32)
-    counts = np.bincount(targets, minlength=classes)
-    return np.asarray((len(targets) / (classes * np.maximum(counts, 1)))[targets], dtype=np.float32)
-
-
-def positive_weights(targets: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    """float32 (K,): known negatives over positives of each finding, at most 20, 1 where nothing is known."""
-    positives = np.nansum(targets, axis=0)
-    negatives = np.sum(targets == 0, axis=0)
-    ratio = negatives / np.maximum(positives, 1)
-    return np.asarray(np.where((positives == 0) | (negatives == 0), 1.0, np.clip(ratio, 1.0, 20.0)), dtype=np.float32)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -20,42 +19,19 @@ import tensorflow as tf
 
 from cxray import progress
 from cxray.config import Recipe
-from cxray.evaluate import ranking
 from cxray.model.average import WeightAverage
-from cxray.model.batches import LabelledFilms, plain_batches, training_batches
+from cxray.model.batches import plain_batches, training_batches
 from cxray.model.build import Network, build_network
 from cxray.model.checkpoint import Checkpoint
+from cxray.model.export import TrainedKeras
+from cxray.model.films import LabelledFilms
+from cxray.model.fit import Fit, Workplace, describe_epoch
 from cxray.model.history import Epoch, is_better, write_history
 from cxray.model.losses import loss_for
+from cxray.model.measures import accuracy, mean_auroc
 from cxray.model.progress_bar import EpochBar
 
 VALIDATION_BATCH = 64
-
-
-@dataclasses.dataclass(frozen=True)
-class Fit:
-    """A trained network with its best weights, and how it got there."""
-
-    network: Network
-    history: tuple[Epoch, ...]
-    best: Epoch | None
-    interrupted: bool
-    devices: int
-
-
-@dataclasses.dataclass(frozen=True)
-class Workplace:
-    """Where a run keeps its state: `folder` is the run; `fingerprint` names recipe, seed and films."""
-
-    folder: Path
-    fingerprint: str
-    resume: bool = False
-    tensorboard: bool = False
-
-    @property
-    def checkpoint(self) -> Path:
-        """The state of the unfinished run."""
-        return self.folder / "checkpoint" / "state.npz"
 
 
 def prepare_tensorflow(seed: int) -> Any:
@@ -101,7 +77,7 @@ def fit(recipe: Recipe, classes: int, training: LabelledFilms, validation: Label
         progress.say(f"Interrupted: keeping the weights of epoch {(loop.best or loop.history[-1]).epoch}.")
     network = _on_one_device(network, recipe, classes, strategy)
     network.model.set_weights(loop.best_weights)
-    return Fit(network, tuple(loop.history), loop.best, interrupted, strategy.num_replicas_in_sync)
+    return Fit(TrainedKeras(network), tuple(loop.history), loop.best, interrupted, strategy.num_replicas_in_sync)
 
 
 def _on_one_device(network: Network, recipe: Recipe, classes: int, strategy: Any) -> Network:
@@ -249,7 +225,7 @@ class _Loop:
             train_loss=logs["loss"],
             train_accuracy=logs.get("accuracy", float("nan")),
             validation_loss=float(keras.ops.convert_to_numpy(self.plain_loss(targets, logits))),
-            validation_accuracy=_accuracy(logits, targets),
+            validation_accuracy=accuracy(logits, targets),
             validation_auroc=mean_auroc(logits, targets),
             learning_rate=learning_rate,
             seconds=time.perf_counter() - started,
@@ -264,11 +240,7 @@ class _Loop:
 
     def _publish(self, row: Epoch) -> None:
         write_history(self.place.folder / "history.csv", self.history)
-        progress.say(
-            f"epoch {row.epoch} ({row.stage}): loss {row.train_loss:.4f}, accuracy {row.train_accuracy:.4f} | "
-            f"validation loss {row.validation_loss:.4f}, accuracy {row.validation_accuracy:.4f}, "
-            f"AUROC {row.validation_auroc:.4f} | {row.films_per_second:.0f} films/s, {row.seconds:.0f} s"
-        )
+        progress.say(describe_epoch(row))
         if self.place.tensorboard:
             writer = tf.summary.create_file_writer(str(self.place.folder / "tensorboard"))
             with contextlib.closing(writer), writer.as_default(step=row.epoch):
@@ -297,31 +269,3 @@ class _Loop:
     def _out_of_patience(self) -> bool:
         patience = self.recipe.train.patience
         return bool(patience and self.best and len(self.history) - self.best.epoch >= patience)
-
-
-def mean_auroc(logits: npt.NDArray[Any], targets: npt.NDArray[Any]) -> float:
-    """AUROC of logits (n, K): of the second class for two classes, else the mean over classes or findings that can
-    be judged (at least one positive and one negative); NaN when none can."""
-    logits = np.asarray(logits, dtype=np.float64)
-    if targets.ndim == 1 and logits.shape[1] == 2:
-        return _auroc(logits[:, 1] - logits[:, 0], targets == 1)
-    if targets.ndim == 1:
-        shifted = logits - logits.max(axis=1, keepdims=True)
-        scores = np.exp(shifted) / np.exp(shifted).sum(axis=1, keepdims=True)
-        values = [_auroc(scores[:, k], targets == k) for k in range(logits.shape[1])]
-    else:
-        known = ~np.isnan(targets)
-        values = [_auroc(logits[known[:, k], k], targets[known[:, k], k] == 1) for k in range(logits.shape[1])]
-    defined = [value for value in values if not np.isnan(value)]
-    return float(np.mean(defined)) if defined else float("nan")
-
-
-def _auroc(scores: npt.NDArray[np.float64], is_positive: npt.NDArray[np.bool_]) -> float:
-    return ranking.auroc(scores, is_positive) if 0 < is_positive.sum() < len(is_positive) else float("nan")
-
-
-def _accuracy(logits: npt.NDArray[Any], targets: npt.NDArray[Any]) -> float:
-    if targets.ndim == 1:
-        return float(np.mean(np.argmax(logits, axis=1) == targets))
-    known = ~np.isnan(targets)
-    return float(np.mean(((logits > 0) == (targets == 1))[known])) if known.any() else float("nan")

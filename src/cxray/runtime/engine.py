@@ -1,13 +1,15 @@
 """The seam behind which inference engines sit: films in, named arrays out.
 
-ONNX Runtime comes with the base installation; OpenVINO is taken where it is installed, because it is faster on most
-processors. Both run in float32 here. `AnswerTable` is a published fake: a real engine's interface over fixed answers.
+ONNX Runtime comes with the base installation; OpenVINO is taken where it is installed and measured to be faster here
+(`runtime.choice`). Engines work in batches of one fixed size, because fixed shapes let them plan memory and kernels
+once; a smaller last batch is filled up and cut again. Both compute in float32 unless bfloat16 is asked for by name.
+`AnswerTable` is a published fake: a real engine's interface over fixed answers.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,9 +20,14 @@ from cxray import extras
 from cxray.errors import BundleError, UsageError
 
 Films = npt.NDArray[np.float32]
-# Providers that compute in float32; CoreML, for one, may choose float16 and miss the golden scores.
+Answers = Mapping[str, npt.NDArray[np.float32]]
+# Providers of ONNX Runtime that compute in float32, fastest first; `onnxruntime:NAME` asks for any other by its name
+# (CoreML and DirectML may choose float16 and then miss the golden scores).
 _PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
 ENGINES = ("auto", "onnxruntime", "openvino")
+PRECISIONS = ("float32", "bfloat16")
+# Larger batches are no faster on processors and cost memory.
+BATCH = 8
 
 
 class Engine(Protocol):
@@ -28,83 +35,157 @@ class Engine(Protocol):
 
     name: str
 
-    def run(self, films: Films) -> Mapping[str, npt.NDArray[np.float32]]:
+    def run(self, films: Films) -> Answers:
         """Films (N, height, width, 1), 0–1, to `logits` (N, K), `features` (N, F) and `feature_map` (N, h, w, F)."""
         ...
 
 
-def open_engine(graph: Path, engine: str = "auto", *, threads: int = 0) -> Engine:
+def open_engine(
+    graph: Path, engine: str = "auto", *, threads: int = 0, batch: int = BATCH, precision: str = "float32"
+) -> Engine:
     """Open an ONNX file.
 
     Args:
         graph: the file.
-        engine: "onnxruntime", "openvino", or "auto": OpenVINO where it is installed, else ONNX Runtime.
-        threads: processor threads of one inference; 0 = all cores.
+        engine: "onnxruntime", "openvino", "onnxruntime:PROVIDER" (for example "onnxruntime:CoreML"), or "auto": the
+            faster of those that are installed, measured once a machine and graph.
+        threads: processor threads of one inference; 0 = all cores that this process may use.
+        batch: films in one inference.
+        precision: "float32", or "bfloat16" (OpenVINO only), which is faster and moves scores.
 
     Raises:
-        UsageError: no such engine.
+        UsageError: no such engine, provider or precision.
         MissingExtra: OpenVINO was asked for and is not installed.
         BundleError: the engine refuses the file.
     """
-    if engine not in ENGINES:
+    kind, _, provider = engine.partition(":")
+    if kind not in ENGINES or (provider and kind != "onnxruntime"):
         raise UsageError(f"There is no engine {engine!r}.", f"Choose one of {', '.join(ENGINES)}.")
-    if engine == "auto":
-        engine = "openvino" if extras.is_available("openvino") else "onnxruntime"
-    opener: Callable[[Path, int], Engine] = OpenVino if engine == "openvino" else OnnxRuntime
-    try:
-        return opener(graph, threads or os.cpu_count() or 1)
-    except (RuntimeError, ValueError, OSError) as error:
-        raise BundleError(
-            f"{engine} cannot open {graph}: {str(error).splitlines()[0]}", "Copy the bundle again."
-        ) from error
+    if precision not in PRECISIONS:
+        raise UsageError(f"There is no precision {precision!r}.", f"Choose one of {', '.join(PRECISIONS)}.")
+    if precision != "float32" and kind == "onnxruntime":
+        raise UsageError(f"ONNX Runtime does not compute in {precision} here.", "Use --engine openvino.")
+    threads = threads or usable_cores()
+    if kind == "auto":
+        from cxray.runtime.choice import fastest
+
+        kind = "openvino" if precision != "float32" else fastest(graph, threads, batch)
+    return opener(kind, provider, precision)(graph, threads, batch)
+
+
+def usable_cores() -> int:
+    """Cores that this process may use, which containers and `taskset` make fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def opener(kind: str, provider: str = "", precision: str = "float32") -> Callable[[Path, int, int], Engine]:
+    """How to open a graph with `kind`, one of `ENGINES` but not "auto"."""
+
+    def open_graph(graph: Path, threads: int, batch: int) -> Engine:
+        try:
+            if kind == "openvino":
+                return OpenVino(graph, threads, batch, precision)
+            return OnnxRuntime(graph, threads, batch, provider)
+        except (RuntimeError, ValueError, OSError) as error:
+            raise BundleError(
+                f"{kind} cannot open {graph}: {str(error).splitlines()[0]}", "Copy the bundle again."
+            ) from error
+
+    return open_graph
+
+
+def in_batches(films: Films, batch: int) -> Iterator[tuple[Films, int]]:
+    """Parts of `films` with exactly `batch` films, the last one filled up with black, and how many of each are real."""
+    for start in range(0, len(films), batch):
+        part = films[start : start + batch]
+        real = len(part)
+        if real < batch:
+            filled = np.zeros((batch, *films.shape[1:]), dtype=np.float32)
+            filled[:real] = part
+            part = filled
+        yield part, real
+
+
+def joined(parts: list[dict[str, npt.NDArray[np.float32]]]) -> Answers:
+    """Answers of several batches as one."""
+    if len(parts) == 1:
+        return parts[0]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 class OnnxRuntime:
-    """ONNX Runtime, on a GPU where the installed build offers CUDA."""
+    """ONNX Runtime, on a GPU where the installed build offers CUDA; `provider` asks for one by name."""
 
     name = "onnxruntime"
 
-    def __init__(self, graph: Path, threads: int) -> None:
+    def __init__(self, graph: Path, threads: int, batch: int = BATCH, provider: str = "") -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
+        # Its arena keeps the largest batch ever seen; a fixed batch keeps it small.
+        providers = _choose_providers(onnxruntime.get_available_providers(), provider)
         try:
-            self._session = onnxruntime.InferenceSession(
-                graph.read_bytes(),
-                options,
-                providers=[p for p in _PROVIDERS if p in onnxruntime.get_available_providers()],
-            )
+            self._session = onnxruntime.InferenceSession(graph.read_bytes(), options, providers=providers)
         except Exception as error:  # its own exception types share no base but Exception
             raise RuntimeError(str(error)) from error
+        self._batch = batch
         self._input = self._session.get_inputs()[0].name
         self._outputs = [output.name for output in self._session.get_outputs()]
 
-    def run(self, films: Films) -> Mapping[str, npt.NDArray[np.float32]]:
+    def run(self, films: Films) -> Answers:
         """See `Engine.run`."""
-        return dict(zip(self._outputs, self._session.run(None, {self._input: films}), strict=True))
+        parts = [films[start : start + self._batch] for start in range(0, max(1, len(films)), self._batch)]
+        return joined(
+            [dict(zip(self._outputs, self._session.run(None, {self._input: part}), strict=True)) for part in parts]
+        )
+
+
+def _choose_providers(available: list[str], wanted: str) -> list[str]:
+    if not wanted:
+        return [name for name in _PROVIDERS if name in available]
+    for name in available:
+        if name.lower().removesuffix("executionprovider") == wanted.lower().removesuffix("executionprovider"):
+            return list(dict.fromkeys([name, "CPUExecutionProvider"]))
+    raise UsageError(
+        f"This build of ONNX Runtime has no provider {wanted!r}.", f"It offers: {', '.join(sorted(available))}."
+    )
 
 
 class OpenVino:
-    """OpenVINO on the processor, float32: its own default of bfloat16 would change scores from machine to machine."""
+    """OpenVINO on the processor. Float32 unless asked: its own default would change scores from machine to machine."""
 
     name = "openvino"
 
-    def __init__(self, graph: Path, threads: int) -> None:
-        openvino = extras.require("openvino", "openvino", "The OpenVINO engine")
-        settings = {
-            "INFERENCE_PRECISION_HINT": "f32",
+    def __init__(self, graph: Path, threads: int, batch: int = BATCH, precision: str = "float32") -> None:
+        self._openvino = extras.require("openvino", "openvino", "The OpenVINO engine")
+        self._core, self._graph, self._batch = self._openvino.Core(), graph, batch
+        self._settings = {
+            "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[precision],
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": threads,
         }
-        self._model = openvino.Core().compile_model(str(graph), "CPU", settings)
-        self._outputs = [output.get_any_name() for output in self._model.outputs]
+        self._compiled: dict[int, Any] = {}
+        self._core.read_model(str(graph))  # a broken file is refused now, not at the first film
 
-    def run(self, films: Films) -> Mapping[str, npt.NDArray[np.float32]]:
+    def run(self, films: Films) -> Answers:
         """See `Engine.run`."""
-        results = self._model(films)
-        return {name: np.array(results[k]) for k, name in enumerate(self._outputs)}
+        # One film is the case of a server, and not worth a whole batch.
+        batch = 1 if len(films) == 1 else self._batch
+        return joined([self._run_batch(part, real) for part, real in in_batches(films, batch)])
+
+    def _run_batch(self, films: Films, real: int) -> dict[str, npt.NDArray[np.float32]]:
+        model = self._model(len(films))
+        results = model(films)
+        return {output.get_any_name(): np.array(results[k])[:real] for k, output in enumerate(model.outputs)}
+
+    def _model(self, batch: int) -> Any:
+        if batch not in self._compiled:
+            model = self._core.read_model(str(self._graph))
+            model.reshape([batch, *list(model.inputs[0].get_partial_shape())[1:]])
+            self._compiled[batch] = self._core.compile_model(model, "CPU", self._settings)
+        return self._compiled[batch]
 
 
 class AnswerTable:
@@ -116,7 +197,7 @@ class AnswerTable:
         self._answers = answers
         self._next = 0
 
-    def run(self, films: Films) -> Mapping[str, npt.NDArray[np.float32]]:
+    def run(self, films: Films) -> Answers:
         """The next `len(films)` rows of every array."""
         rows = slice(self._next, self._next + len(films))
         self._next += len(films)

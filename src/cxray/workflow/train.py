@@ -148,6 +148,11 @@ def _check_settings(settings: Recipe) -> None:
     check_codes(settings.accept)
     if settings.decision.policy != config.NO_POLICY:
         Policy.parse(settings.decision.policy)
+    if settings.train.method == "linear_probe":
+        from cxray.model.probe import check_probe
+
+        check_probe(settings)
+        return
     require_training_libraries()
     from cxray.model.backbones import check_backbone
 
@@ -252,8 +257,12 @@ class _Journey:
 
     def _train(self, subject: Any) -> tuple[Any, Bundle, Predictions]:
         from cxray.model.assemble import assemble, film_set_fingerprint
-        from cxray.model.train import Workplace, fit
+        from cxray.model.fit import Workplace
 
+        if self.settings.train.method == "linear_probe":
+            from cxray.model.probe import fit_probe as fit
+        else:
+            from cxray.model.train import fit
         training, validation = self._labelled("train"), self._labelled("validation")
         place = Workplace(self.out, self._fingerprint(), resume=self.resume, tensorboard=self.tensorboard)
         trained = fit(self.settings, len(subject.classes), training, validation, place)

@@ -1,0 +1,117 @@
+"""L2-regularised logistic regression on standardised features: classes by softmax, findings by a sigmoid each.
+
+The solver is SciPy's L-BFGS (Liu and Nocedal 1989); only the objective is written here, because findings may be
+unknown (NaN) and films carry weights. Standardisation is folded into the result.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import numpy.typing as npt
+
+from cxray.model.films import positive_weights
+
+Matrix = npt.NDArray[np.float32]
+_ITERATIONS = 100
+# Relative gain in loss below which another step is not worth its time.
+_TOLERANCE = 1e-6
+# A feature that never varies would be divided by 0.
+_SMALLEST_DEVIATION = 1e-6
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Head:
+    """logits (n, K) = features (n, F) @ `weights` (F, K) + `bias` (K,), float64."""
+
+    weights: npt.NDArray[np.float64]
+    bias: npt.NDArray[np.float64]
+
+    def logits(self, features: Matrix) -> Matrix:
+        """float32 (n, K)."""
+        return np.asarray(features @ self.weights.astype(np.float32) + self.bias.astype(np.float32), dtype=np.float32)
+
+    def divided(self, temperature: float) -> Head:
+        """The head whose logits are these, divided by `temperature`."""
+        return Head(self.weights / temperature, self.bias / temperature)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Problem:
+    """What shall be learned: `features` (n, F), `targets` (n,) or (n, K), and how much each cell of the loss counts.
+
+    `cell_weights` is (n,) for classes and (n, K) for findings, where an unknown finding counts 0; they sum to 1.
+    """
+
+    features: Matrix
+    standardised: Matrix
+    targets: npt.NDArray[np.float64]
+    wanted: npt.NDArray[np.float64]
+    cell_weights: npt.NDArray[np.float64]
+    mean: npt.NDArray[np.float64]
+    deviation: npt.NDArray[np.float64]
+
+    @classmethod
+    def of(
+        cls, features: Matrix, targets: npt.NDArray[np.float64], film_weights: Matrix, outputs: int, balanced: bool
+    ) -> Problem:
+        """Lay out targets as the loss wants them. `balanced` raises the weight of rare findings; classes carry theirs
+        in `film_weights` (n,) already."""
+        if targets.ndim == 1:
+            wanted = np.eye(outputs)[targets.astype(np.int64)]
+            cells = np.asarray(film_weights, dtype=np.float64)
+        else:
+            known = ~np.isnan(targets)
+            wanted = np.where(known, targets, 0.0)
+            rare = positive_weights(targets.astype(np.float32)) if balanced else np.ones(outputs)
+            cells = known * (1 + wanted * (rare - 1)) * film_weights[:, None]
+        mean = features.mean(axis=0, dtype=np.float64)
+        deviation = np.maximum(features.std(axis=0, dtype=np.float64), _SMALLEST_DEVIATION)
+        standardised = (features - mean.astype(np.float32)) / deviation.astype(np.float32)
+        return cls(features, standardised, targets, wanted, cells / max(cells.sum(), 1e-12), mean, deviation)
+
+    @property
+    def outputs(self) -> int:
+        """K."""
+        return int(self.wanted.shape[1])
+
+    def start(self) -> Head:
+        """The head that knows nothing."""
+        return Head(np.zeros((self.features.shape[1], self.outputs)), np.zeros(self.outputs))
+
+    def loss(self, head: Head) -> float:
+        """Weighted mean cross-entropy, without the penalty."""
+        return self.loss_and_slope(head.logits(self.features).astype(np.float64))[0]
+
+    def loss_and_slope(self, logits: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
+        """The loss and its derivative by the logits (n, K)."""
+        if self.cell_weights.ndim == 1:
+            shifted = logits - logits.max(axis=1, keepdims=True)
+            log_scores = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+            loss = -(self.cell_weights * (log_scores * self.wanted).sum(axis=1)).sum()
+            return float(loss), self.cell_weights[:, None] * (np.exp(log_scores) - self.wanted)
+        loss = (self.cell_weights * (np.logaddexp(0, logits) - logits * self.wanted)).sum()
+        return float(loss), self.cell_weights * (0.5 * (1 + np.tanh(logits / 2)) - self.wanted)
+
+
+def solve(problem: Problem, penalty: float, start: Head) -> Head:
+    """Minimise loss + `penalty`/2 · |w|² over standardised weights, beginning at `start`; the bias is not penalised."""
+    from scipy.optimize import minimize
+
+    features = problem.standardised
+    shape = (features.shape[1] + 1, problem.outputs)
+
+    def objective(flat: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
+        table = flat.reshape(shape)
+        weights, bias = table[:-1], table[-1]
+        loss, slope = problem.loss_and_slope(features @ weights.astype(np.float32) + bias)
+        gradient = np.vstack([features.T @ slope.astype(np.float32) + penalty * weights, slope.sum(axis=0)])
+        return loss + penalty / 2 * float((weights**2).sum()), gradient.ravel()
+
+    first = np.vstack([start.weights * problem.deviation[:, None], start.bias + problem.mean @ start.weights])
+    limits = {"maxiter": _ITERATIONS, "ftol": _TOLERANCE}
+    found = minimize(objective, first.ravel(), jac=True, method="L-BFGS-B", options=limits)
+    table = np.asarray(found.x).reshape(shape)
+    weights = table[:-1] / problem.deviation[:, None]
+    return Head(weights, table[-1] - problem.mean @ weights)
