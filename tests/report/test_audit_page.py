@@ -78,6 +78,7 @@ def _pairs(*rows):
         "second": _text(*(row[1] for row in rows)),
         "kind": _text(*(row[2] for row in rows)),
         "is_mirrored": np.array([int(row[2] == "copy") for row in rows]),
+        "degrees": np.array([90.0 * (row[2] == "near") for row in rows]),
         "detail_correlation": np.array([0.9312 for _ in rows]),
     }
 

@@ -135,7 +135,7 @@ def _rows(audit: Audit, table: str, wanted: Sequence[str]) -> Iterator[dict[str,
 def _pairs(audit: Audit, finding: Finding, films: Mapping[str, _Film]) -> Iterator[Strip]:
     by_kind: dict[str, list[dict[str, str]]] = defaultdict(list)
     concerned = set(finding.files)
-    columns = ("first", "second", "kind", "is_mirrored", "detail_correlation")
+    columns = ("first", "second", "kind", "is_mirrored", "degrees", "detail_correlation")
     for row in _rows(audit, "pairs", columns):
         known = row["first"] in films and row["second"] in films
         if known and {row["first"], row["second"]} <= concerned and _belongs(finding.code, row, films):
@@ -169,6 +169,7 @@ def _said_of(row: Mapping[str, str]) -> str:
     if row["kind"] == "file":
         return _KINDS["file"]
     mirrored = ", mirrored" if row["is_mirrored"] == "1" else ""
+    mirrored += f", turned by {abs(float(row['degrees'])):g}°" if float(row["degrees"]) else ""
     detail = numbers.fraction(float(row["detail_correlation"]))
     return f"{_KINDS.get(row['kind'], row['kind'])}{mirrored}; fine detail agrees to {detail} (1 = fully)"
 

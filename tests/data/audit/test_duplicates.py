@@ -15,6 +15,11 @@ CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
     "JPEG quality 40": lambda film: film,  # saved as JPEG below
     "three quarters of the size": lambda film: film.resize((72, 72)),
     "mirrored": ImageOps.mirror,
+    "turned by 4 degrees": lambda film: film.rotate(4, Image.Resampling.BICUBIC),
+    "turned by 33 degrees": lambda film: film.rotate(33, Image.Resampling.BICUBIC),
+    "turned by a quarter": lambda film: film.rotate(90),
+    "upside down": lambda film: film.rotate(180),
+    "mirrored and turned": lambda film: ImageOps.mirror(film).rotate(-6, Image.Resampling.BICUBIC),
     "gamma 1.3": lambda film: film.point(lambda grey: 255 * (grey / 255) ** 1.3),
     "brighter": lambda film: film.point(lambda grey: min(255, grey * 1.1 + 8)),
 }
@@ -48,7 +53,8 @@ def test_a_changed_copy_across_splits_is_found_and_is_an_error(change: str, copy
         )
     scan = scanned(folder)
     pairs = find_pairs(scan)
-    assert [(pair.kind, pair.is_mirrored) for pair in pairs] == [("copy", change == "mirrored")]
+    assert [(pair.kind, pair.is_mirrored) for pair in pairs] == [("copy", "mirrored" in change)]
+    assert (pairs[0].degrees != 0) == ("turned" in change or "down" in change)
     found = findings_of(scan)
     assert found["duplicate-across-splits"].severity == "error"
     assert set(found["duplicate-across-splits"].files) == {

@@ -2,7 +2,8 @@
 
 The anatomy of two patients is alike; the grain, the vessels and the letters of two exposures are not. So films are
 reduced to what a blur takes away, and one is laid over the other at a few sizes and all small shifts: a copy that was
-re-encoded, resized, brightened or cropped by up to some 3 % still fits in one of these places.
+re-encoded, resized, brightened or cropped by up to some 3 % still fits in one of these places. A film that was turned
+or mirrored is laid straight first.
 """
 
 from __future__ import annotations
@@ -41,6 +42,29 @@ def detail_correlation(one: npt.NDArray[np.uint8], two: npt.NDArray[np.uint8]) -
     spectrum = np.conj(fft.rfft2(window / length, _SHAPE))
     found = {scale: _over_shifts(spectrum, _detail(_scaled(two, scale))) for scale in _SCALES}
     return float(found[1.0][_SHIFT, _SHIFT]), max(float(shifts.max()) for shifts in found.values())
+
+
+def laid_straight(
+    film: npt.NDArray[np.uint8], degrees: float, *, is_mirrored: bool, width_over_height: float = 1.0
+) -> npt.NDArray[np.uint8]:
+    """A film, uint8 (side, side), mirrored left to right if so wished, then turned counter-clockwise.
+
+    `width_over_height` is that of the stored film, which was stretched to a square: it is turned as it was stored.
+    """
+    if is_mirrored:
+        film = film[:, ::-1]
+    quarters = round(degrees / 90)
+    film = np.ascontiguousarray(np.rot90(film, quarters % 4))
+    rest = degrees - 90 * quarters
+    if rest == 0:
+        return film
+    aspect = 1 / width_over_height if quarters % 2 else width_over_height
+    cosine, sine, middle = np.cos(np.radians(rest)), np.sin(np.radians(rest)), len(film) / 2
+    # Of the turned film's point the point to take it from, as PIL wants it; both from the middle.
+    a, b, d, e = cosine, -sine / aspect, sine * aspect, cosine
+    box = (a, b, middle - (a + b) * middle, d, e, middle - (d + e) * middle)
+    turned = Image.fromarray(film).transform(film.shape, Image.Transform.AFFINE, box, Image.Resampling.BICUBIC)
+    return np.asarray(turned)
 
 
 def _over_shifts(spectrum: npt.NDArray[np.complex64], detail: Detail) -> Detail:
