@@ -105,7 +105,11 @@ def test_seed_statistics_by_hand():
     values = np.array([0.90, 0.92, 0.94])
     found = seed_spread(values)
     # t(2, 0.975) = 4.302653, standard deviation 0.02, for one new seed sqrt(1 + 1/3).
-    assert found.high - found.value == pytest.approx(4.302653 * 0.02 * (4 / 3) ** 0.5, abs=1e-6)
+    assert found.value - found.low == pytest.approx(4.302653 * 0.02 * (4 / 3) ** 0.5, abs=1e-6)
+    assert found.high == 1.0  # an AUROC cannot be larger, whatever t says
+    same = seed_spread(np.full(3, 0.9))
+    assert (same.value, same.low) == (0.9, None)
+    assert "no interval" in same.assumptions[0]
     assert chance_better(values, values).value == 0.5
     assert "at least 3" in seed_spread(values[:2]).withheld
     assert "at least 3" in chance_better(values[:2], values).withheld

@@ -21,6 +21,12 @@ engine_option = click.option(
 )
 
 
+column_option = click.option(
+    "--column", "columns", multiple=True, metavar="OURS=THEIRS", help="What a column of a foreign table is called here."
+)
+label_option = click.option(
+    "--label", "labels", multiple=True, metavar="THEIRS=CLASS", help="What a label of a foreign table is called here."
+)
 out_option = click.option("--out", type=PATH, required=True, help="Folder for the results.")
 
 

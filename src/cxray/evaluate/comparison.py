@@ -21,6 +21,7 @@ from cxray.evaluate.evaluation import Judgement, stack
 from cxray.evaluate.intervals import sandwich
 from cxray.evaluate.operating import operating_points
 from cxray.evaluate.paired import cochran_q, holm, paired_difference
+from cxray.evaluate.paired_curves import paired_curves
 from cxray.evaluate.ranking import auroc_interval, contrast_test, paired_test
 from cxray.evaluate.record import LEVEL, Codes, Context, Estimate, Flags, Floats, Record, withhold
 from cxray.evaluate.resample import DRAWS, PatientBootstrap
@@ -105,6 +106,9 @@ def compare(
         ]
         parts.setdefault("models", []).append((question.label, _model_columns(singles)))
         parts.setdefault("differences", []).append((question.label, _difference_columns(pairs)))
+        curves_by_model = paired_curves(question.names, question.scores, question.is_positive, question.patient, level)
+        for name, columns in curves_by_model.items():
+            parts.setdefault(name, []).append((question.label, columns))
         facts["questions"][question.label] = _verdicts(question, singles, pairs, goal)
         records += _seed_records(singles, goal, context, seed)
     return Comparison(tuple(records), {name: stack(rows) for name, rows in parts.items()}, facts)

@@ -77,7 +77,7 @@ class Record:
     `value`, `low` and `high` are None when `withheld` gives a reason; `low` and `high` alone are None when
     the value stands but no interval is honest (an assumption says why). `level` is the confidence level in
     0–1, `n_images` and `n_patients` count what the number rests on; `n_patients` is 0 when patients are
-    unknown.
+    unknown. `role` is "primary", "secondary" or "exploratory" under a protocol, "" without one.
     """
 
     name: str
@@ -92,6 +92,7 @@ class Record:
     n_patients: int = 0
     withheld: str = ""
     assumptions: tuple[str, ...] = ()
+    role: str = ""
 
     def __post_init__(self) -> None:
         Estimate(self.value, self.low, self.high, self.method, self.withheld)

@@ -16,15 +16,23 @@ from cxray.evaluate.resample import resampled
 _DRAWS = 2000
 
 
-def seed_spread(values: Floats, level: float = LEVEL) -> Estimate:
-    """The mean over seeds, with limits for the value that one *new* seed would give (a prediction interval)."""
+def seed_spread(values: Floats, level: float = LEVEL, *, reach: tuple[float, float] = (0.0, 1.0)) -> Estimate:
+    """The mean over seeds, with limits for the value that one *new* seed would give (a prediction interval).
+
+    The limits stay inside `reach`, what the measure can be; with few seeds the t interval is wide enough to leave it.
+    """
     from scipy.special import stdtrit
 
     if values.size < 3:
         return withhold(f"The spread over seeds needs at least 3 trained models, got {values.size}.")
     deviation = float(values.std(ddof=1))
+    if deviation == 0:
+        return Estimate(float(values[0]), method="mean over seeds").noting(
+            "All seeds give the same value: no interval."
+        )
     half = float(stdtrit(values.size - 1, 0.5 + level / 2)) * deviation * math.sqrt(1 + 1 / values.size)
-    found = estimate(values.mean(), values.mean() - half, values.mean() + half, "t, for one new seed")
+    low, high = max(reach[0], values.mean() - half), min(reach[1], values.mean() + half)
+    found = estimate(values.mean(), low, high, "t, for one new seed")
     return found.noting(f"Standard deviation over {values.size} seeds: {deviation:.4g}.")
 
 

@@ -28,6 +28,9 @@ _RIDGE = 1e-2
 _BINS = 1000
 _LEAST_SHARE = 1e-12
 _DRAWS = 200
+# Recalibration that gains less than this share of the log loss repairs nothing that matters.
+_LEAST_GAIN = 0.02
+_MOST_OF_IT = 0.8
 
 
 def prevalence_by_em(
@@ -164,6 +167,32 @@ def repair_curve(judged: Task, *, seed: int = 0) -> dict[str, Floats]:
         rows.append((float(local), middle[0], middle[1], low, high))
     names = ("patients", "intercept_log_loss", "platt_log_loss", "platt_low", "platt_high")
     return dict(zip(names, np.array(rows).T, strict=True))
+
+
+def patients_to_repair(judged: Task, curve: dict[str, Floats]) -> Estimate:
+    """The fewest local patients of `curve` (from `repair_curve`) whose Platt scaling recovers most of the loss.
+
+    What is to be had is the fall in log loss that Platt scaling on all judged films would give; most is four fifths.
+    Withheld when there is next to nothing to repair, or when no number tried is enough.
+    """
+    logits, truth = logit(judged.scores), judged.is_positive.astype(np.float64)
+    delivered = _loss(logits, truth)
+    if np.ptp(logits) == 0:
+        return withhold("All scores are equal, so there is nothing to recalibrate.")
+    slope, intercept = fit_platt(logits, truth)
+    gain = delivered - _loss(slope * logits + intercept, truth)
+    if gain < _LEAST_GAIN * delivered:
+        return withhold(f"Nothing to repair: recalibration would lower the log loss of {delivered:.3f} by {gain:.3g}.")
+    enough = np.flatnonzero(curve["platt_log_loss"] <= delivered - _MOST_OF_IT * gain)
+    enough = enough[curve["patients"][enough] > 0]
+    if not enough.size:
+        tried = int(curve["patients"].max(initial=0))
+        return withhold(f"More than the {tried} local patients that could be tried here.")
+    found = Estimate(float(curve["patients"][enough[0]]), method="Platt scaling on random local patients, 50 choices")
+    return found.noting(
+        f"Recovers {_MOST_OF_IT:.0%} of the {gain:.3f} by which it can lower the log loss of {delivered:.3f}.",
+        "Of the numbers tried; a plan for a new place, not a change to this judgement.",
+    )
 
 
 def two_sample_test(

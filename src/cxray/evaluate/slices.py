@@ -21,7 +21,7 @@ from cxray.evaluate.clusters import LEAST_PATIENTS
 from cxray.evaluate.intervals import independent_difference, proportion, sandwich, two_sided_p
 from cxray.evaluate.paired import holm
 from cxray.evaluate.ranking import auroc_influence, auroc_interval
-from cxray.evaluate.record import Codes, Context, Estimate, Flags, Floats, Record, withhold
+from cxray.evaluate.record import LEVEL, Codes, Context, Estimate, Flags, Floats, Record, withhold
 from cxray.evaluate.screening import Task
 from cxray.records import Predictions
 
@@ -91,33 +91,44 @@ def hidden_strata(
     `films` and `error_rate` in the judging half, `low`, `high`, `error_rate_elsewhere`, `p_holm`. Source: Oakden-Rayner
     et al. 2020 (hidden stratification).
     """
+    member, judged = assign_strata(features, task.patient, groups=groups, seed=seed)
+    return judge_strata(member, judged, task, calls)
+
+
+def assign_strata(features: Floats, patient: Codes, *, groups: int = 8, seed: int = 0) -> tuple[Codes, Flags]:
+    """The group of look-alike films of each film (films,), and which films belong to the judging half of patients."""
     from sklearn.cluster import KMeans
 
-    rng = np.random.default_rng(seed)
-    half = rng.permutation(int(task.patient.max()) + 1) % 2 == 0
-    finding = half[task.patient]
+    half = np.random.default_rng(seed).permutation(int(patient.max()) + 1) % 2 == 0
+    finding = half[patient]
     standard = _standardised(features, finding)
     model = KMeans(n_clusters=groups, n_init=4, random_state=seed).fit(standard[finding])
-    member = model.predict(standard)
+    return model.predict(standard).astype(np.int64), ~finding
+
+
+def judge_strata(
+    member: Codes, judged: Flags, task: Task, calls: Flags, level: float = LEVEL
+) -> dict[str, np.ndarray[Any, Any]]:
+    """The error rate of each group among the `judged` films; see `hidden_strata` for the columns."""
     wrong = calls != task.is_positive
     rows = []
-    for number in range(groups):
-        inside, outside = (~finding) & (member == number), (~finding) & (member != number)
-        if clusters.count(task.patient[inside]) < LEAST_PATIENTS:
+    for number in range(int(member.max()) + 1):
+        inside, outside = judged & (member == number), judged & (member != number)
+        if clusters.count(task.patient[inside]) < LEAST_PATIENTS or not outside.any():
             continue
-        found = proportion(wrong[inside], task.patient[inside])
+        found = proportion(wrong[inside], task.patient[inside], level)
         elsewhere = float(wrong[outside].mean())
-        p = _rate_test(wrong[~finding], inside[~finding], task.patient[~finding])
+        p = _rate_test(wrong[judged], inside[judged], task.patient[judged])
         rows.append((number, int(inside.sum()), found, elsewhere, p))
     rows.sort(key=lambda row: row[2].value or 0.0, reverse=True)
     return {
-        "group": np.array([row[0] for row in rows]),
-        "films": np.array([row[1] for row in rows]),
+        "group": np.array([row[0] for row in rows], dtype=np.int64),
+        "films": np.array([row[1] for row in rows], dtype=np.int64),
         "error_rate": np.array([row[2].value for row in rows], dtype=np.float64),
         "low": np.array([row[2].low for row in rows], dtype=np.float64),
         "high": np.array([row[2].high for row in rows], dtype=np.float64),
-        "error_rate_elsewhere": np.array([row[3] for row in rows]),
-        "p_holm": np.array(holm([row[4] for row in rows])),
+        "error_rate_elsewhere": np.array([row[3] for row in rows], dtype=np.float64),
+        "p_holm": np.array(holm([row[4] for row in rows]), dtype=np.float64),
     }
 
 

@@ -6,6 +6,7 @@ judged table is never used to choose anything.
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import platform
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from cxray.errors import UsageError
 from cxray.evaluate import clusters, multiclass
 from cxray.evaluate.audited import of_table
 from cxray.evaluate.evaluation import Evaluation, stack
+from cxray.evaluate.features import Features, examine
 from cxray.evaluate.judge import Settings, exhibits, judge
 from cxray.evaluate.operating import OperatingPoint, operating_points
 from cxray.evaluate.planning import resolution
@@ -34,6 +36,37 @@ _REFERENCE_AUROC = 0.9
 _REFERENCE_SENSITIVITY = 0.95
 
 Parts = dict[str, list[tuple[str, Mapping[str, np.ndarray[Any, Any]]]]]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Request:
+    """Everything that may be asked of the judge; the meaning of each field is that of the option of `evaluate`.
+
+    `features` (of judged and validation films) adds hidden strata and the test whether films of one class look
+    different here.
+    """
+
+    validation: Predictions | None = None
+    positive: str = ""
+    threshold: float | None = None
+    policy: Policy | str = DEFAULT_POLICY
+    level: float = LEVEL
+    prevalence: Sequence[float] = ()
+    slices: Sequence[str] = ()
+    seed: int = 0
+    source: str = ""
+    features: Features | None = None
+
+    def settings(self) -> Settings:
+        """Level, draws, seed and prevalences, checked."""
+        if not 0.5 <= self.level < 1:
+            raise UsageError(
+                f"The confidence level must lie between 0.5 and 1, got {self.level:g}.", "Use 0.95, for example."
+            )
+        strange = [share for share in self.prevalence if not 0 < share < 1]
+        if strange:
+            raise UsageError(f"A prevalence must lie between 0 and 1, got {strange[0]:g}.", "Write 10 % as 0.1.")
+        return Settings(self.level, DRAWS, self.seed, tuple(self.prevalence))
 
 
 def evaluate(
@@ -62,36 +95,50 @@ def evaluate(
         SealedTestError: the validation table holds test films or the judged films.
         UsageError: an option that cannot be meant.
     """
-    settings = _settings(level, prevalence, seed)
-    policy = Policy.parse(policy) if isinstance(policy, str) else policy
+    asked = Request(validation, positive, threshold, policy, level, prevalence, slices, seed, source)
+    return evaluate_request(predictions, asked)
+
+
+def evaluate_request(predictions: Predictions, asked: Request) -> Evaluation:
+    """Judge `predictions` as `evaluate` does, with all that a `Request` can ask."""
+    settings = asked.settings()
+    policy = Policy.parse(asked.policy) if isinstance(asked.policy, str) else asked.policy
     judged = screen(predictions)
-    questions = tasks(judged.table, positive)
-    points, doubts = operating_points(questions, judged, validation=validation, policy=policy, threshold=threshold)
+    questions = tasks(judged.table, asked.positive)
+    points, doubts = operating_points(
+        questions, judged, validation=asked.validation, policy=policy, threshold=asked.threshold
+    )
     records = [record for task, point in zip(questions, points, strict=True) for record in judge(task, point, settings)]
     records += _worst_cases(judged, questions, points, settings)
     records += multiclass.overall(judged.table, questions, points, settings)
     parts = _exhibits(questions, points, settings)
-    records += _slices(judged, questions, points, slices, settings, parts)
-    if validation is not None:
-        carried, more = transfer(judged, screen(validation), questions, points, settings)
-        records += carried
-        parts |= more
+    records += _slices(judged, questions, points, asked.slices, settings, parts)
+    records += _elsewhere(judged, questions, points, asked, parts)
     facts = _facts(predictions, judged, questions, points, settings)
-    facts |= {"positive_reason": _positive_reason(facts["positive"], positive, judged.table)}
-    facts |= {"source": source, "warnings": [*judged.warnings, *doubts]}
+    facts |= {"positive_reason": _positive_reason(facts["positive"], asked.positive, judged.table)}
+    facts |= {"source": asked.source, "warnings": [*judged.warnings, *doubts]}
     tables = _tables(judged, parts)
     if len(questions) > 1:
         tables["findings"] = multiclass.findings(questions, settings)
     return Evaluation(tuple(records), tables, facts)
 
 
-def _settings(level: float, prevalence: Sequence[float], seed: int) -> Settings:
-    if not 0.5 <= level < 1:
-        raise UsageError(f"The confidence level must lie between 0.5 and 1, got {level:g}.", "Use 0.95, for example.")
-    strange = [share for share in prevalence if not 0 < share < 1]
-    if strange:
-        raise UsageError(f"A prevalence must lie between 0 and 1, got {strange[0]:g}.", "Write 10 % as 0.1.")
-    return Settings(level, DRAWS, seed, tuple(prevalence))
+def _elsewhere(
+    judged: Screened, questions: list[Task], points: list[OperatingPoint], asked: Request, parts: Parts
+) -> list[Record]:
+    """What the validation table and the features add; their tables go into `parts`."""
+    records: list[Record] = []
+    sources = screen(asked.validation) if asked.validation is not None else None
+    if sources is not None:
+        records, exhibits_of_both = transfer(judged, sources, questions, points, asked.settings())
+        parts |= exhibits_of_both
+    if asked.features is not None:
+        label = questions[0].label if len(questions) == 1 else ""
+        pair = (sources.table, tasks(sources.table, label)) if sources is not None else None
+        found, of_features = examine(asked.features, judged, questions, points, pair, asked.settings())
+        records += found
+        parts |= of_features
+    return records
 
 
 def _exhibits(questions: list[Task], points: list[OperatingPoint], settings: Settings) -> Parts:

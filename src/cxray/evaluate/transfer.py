@@ -38,7 +38,10 @@ def transfer(
         if not (_has_both(source) and _has_both(task)):
             continue
         records += _shift_records(source, task, point, settings)
-        exhibits.setdefault("repair", []).append((task.label, dict(shift.repair_curve(task, seed=settings.seed))))
+        curve = shift.repair_curve(task, seed=settings.seed)
+        exhibits.setdefault("repair", []).append((task.label, dict(curve)))
+        context = Context(task.label, "", settings.level, len(task.scores), task.patients_among())
+        records.append(context.record("local_patients_to_repair", shift.patients_to_repair(task, curve)))
         if point.threshold is not None:
             carried = shift.transport(source, task, point.threshold, settings.level)
             exhibits.setdefault("transport", []).append((task.label, carried))

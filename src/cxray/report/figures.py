@@ -183,13 +183,7 @@ def interval_plot(
     figure = _figure((6.4, 0.9 + 0.3 * len(names)))
     axes = figure.subplots()
     _style(axes, grid_axis="x")
-    rows = np.arange(len(names))
-    axes.hlines(rows, limits[:, 0], limits[:, 1], color=MODEL, linewidth=2.2)
-    axes.plot(values, rows, linestyle="none", marker="o", markersize=6, color=MODEL, markeredgecolor=PAPER)
-    for row in np.flatnonzero(np.isnan(values)).tolist():
-        axes.text(0.5, row, "withheld", color=MUTED, fontsize=9, va="center", transform=axes.get_yaxis_transform())
-    axes.set_yticks(rows, [_literal(name) for name in names])
-    axes.set_ylim(len(names) - 0.5, -0.5)
+    _interval_rows(axes, names, values, limits)
     axes.set_xlabel(quantity, color=INK)
     return figure
 
@@ -364,6 +358,18 @@ def _cells(axes: Axes, shares: npt.NDArray[np.float64]) -> None:
     axes.set_xlim(-0.5, columns - 0.5)
     axes.set_ylim(rows - 0.5, -0.5)
     axes.set_aspect("equal")
+
+
+def _interval_rows(
+    axes: Axes, names: Sequence[str], values: npt.NDArray[np.float64], limits: npt.NDArray[np.float64]
+) -> None:
+    rows = np.arange(len(names))
+    axes.hlines(rows, limits[:, 0], limits[:, 1], color=MODEL, linewidth=2.2)
+    axes.plot(values, rows, linestyle="none", marker="o", markersize=6, color=MODEL, markeredgecolor=PAPER)
+    for row in np.flatnonzero(np.isnan(values)).tolist():
+        axes.text(0.5, row, "withheld", color=MUTED, fontsize=9, va="center", transform=axes.get_yaxis_transform())
+    axes.set_yticks(rows, [_literal(name) for name in names])
+    axes.set_ylim(len(names) - 0.5, -0.5)
 
 
 def _shade_frozen(axes: Axes, epochs: npt.NDArray[np.float64], stage: npt.NDArray[Any], *, label_on_top: bool) -> None:

@@ -1,0 +1,23 @@
+"""`cxray readers`: a table of readers' marks in, agreement and a multi-reader study out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from cxray import rundir
+from cxray.evaluate.reading import Marks, ReaderJudgement, judge_readers
+
+
+def judge_reader_table(marks: Path, out: Path, *, overwrite: bool = False, **options: Any) -> ReaderJudgement:
+    """Judge a table of marks and write `readers.json` and `tables/` to `out`; `options` are those of `judge_readers`.
+
+    Raises:
+        DataError, UsageError: the table or the options cannot be meant.
+        OutputError: the results cannot be written.
+    """
+    judgement = judge_readers(Marks.read(marks), **options)
+    rundir.prepare_folder(out, overwrite=overwrite)
+    judgement.save(out)
+    rundir.write_manifest(out, {"kind": "readers", "source": str(marks)})
+    return judgement
