@@ -27,3 +27,14 @@ def tiny_run(phantom_films: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     out = tmp_path_factory.mktemp("runs") / "tiny"
     train(phantom_films, out, recipe="demo", overrides=SETTINGS)
     return out
+
+
+@pytest.fixture(scope="session")
+def gated_run(phantom_films: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run with enough validation films for an input gate."""
+    pytest.importorskip("tensorflow", reason="needs the extra train")
+    from cxray.workflow.train import train
+
+    out = tmp_path_factory.mktemp("runs") / "gated"
+    train(phantom_films, out, recipe="demo", overrides=[*SETTINGS, "split.validation_fraction=0.4"])
+    return out

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy import stats
 
 from cxray.bundle import Bundle, load_bundle
 from cxray.errors import BundleError
+from cxray.records import Predictions
 from cxray.runtime import gate
 from cxray.runtime.gate import INSIDE, NOT_RADIOGRAPH, OUTSIDE, Gate
 
@@ -123,8 +125,8 @@ def test_drawn_pictures_are_repeatable_and_not_blank() -> None:
     assert pictures.std(axis=(1, 2)).min() > 0.01 * 255
 
 
-def test_a_trained_bundle_carries_a_gate_and_features_of_validation_films(tiny_run: Path) -> None:
-    loaded = load_bundle(tiny_run / "bundle")
+def test_a_trained_bundle_carries_a_gate_and_features_of_validation_films(gated_run: Path) -> None:
+    loaded = load_bundle(gated_run / "bundle")
     learnt = Gate.of(loaded)
     assert learnt is not None
     assert {"gate.npz", "reference.npz"} <= set(loaded.facts["files"])
@@ -132,3 +134,20 @@ def test_a_trained_bundle_carries_a_gate_and_features_of_validation_films(tiny_r
         assert len(reference["features"]) == len(reference["label"]) == learnt.n_calibration
         flagged = (learnt.distance(reference["features"]) > 1).mean()
     assert flagged <= 0.05
+
+
+def test_too_few_validation_films_give_no_gate_but_their_features(tiny_run: Path) -> None:
+    loaded = load_bundle(tiny_run)
+    assert Gate.of(loaded) is None
+    assert "reference.npz" in loaded.facts["files"]
+
+
+def test_predictions_carry_the_verdict(gated_run: Path, phantom_films: Path, tmp_path: Path) -> None:
+    from cxray.workflow.predict import predict
+
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64)).astype(np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    scored = predict(gated_run, [tmp_path / "noise.png", phantom_films / "test"], tmp_path / "out.csv")
+    gates = Predictions.read(scored.path).gate
+    assert gates[0] in (OUTSIDE, NOT_RADIOGRAPH)
+    assert np.mean(gates[1:] == INSIDE) > 0.5

@@ -20,9 +20,11 @@ from cxray.errors import CxrayError
 
 # Command to one line of help, so that the overview needs no import. The module has the command's name.
 COMMANDS = {
+    "adapt": "Fit a finished model to local films and say what that is worth.",
     "audit": "Find what is wrong with the data before anything is trained.",
     "cache": "Show or clear the cache of prepared films.",
     "compare": "Compare several models on the same films.",
+    "deidentify": "Take patients out of DICOM films, so that they may leave.",
     "demo": "Synthetic radiographs: audit, train, evaluate, report, offline.",
     "evaluate": "Judge a table of predictions, whoever made it.",
     "export": "Write a bundle's network in another format.",

@@ -24,12 +24,13 @@ from cxray.data.prepare import as_model_input, prepare_file
 from cxray.errors import DataError
 from cxray.evaluate import calibration, thresholds
 from cxray.evaluate.screening import fingerprint
+from cxray.model.familiarity import remember
 from cxray.model.films import LabelledFilms
 from cxray.model.fit import Fit
 from cxray.model.parity import check_graph
 from cxray.records import ImageRecord, Predictions
 from cxray.rundir import atomic_path, file_sha256
-from cxray.runtime.engine import open_engine
+from cxray.runtime.engine import Engine, open_engine
 from cxray.runtime.predict import Answer, Predictor, as_table
 
 PARITY_FILMS = 64
@@ -44,31 +45,40 @@ class Subject:
     positive: str
 
 
+@dataclasses.dataclass(frozen=True)
+class Material:
+    """The films of a run; `records` are the validation films in the order of `validation`."""
+
+    training: LabelledFilms
+    validation: LabelledFilms
+    records: Sequence[ImageRecord]
+
+
 def assemble(
     fit: Fit,
     recipe: Recipe,
     subject: Subject,
-    validation: LabelledFilms,
-    records: Sequence[ImageRecord],
+    films: Material,
     *,
     folder: Path,
     provenance: Mapping[str, Any],
 ) -> tuple[bundle.Bundle, Predictions]:
     """Write a bundle; returns it, loaded and verified, with the predictions for the validation films.
 
-    `records` are the validation films in the order of `validation`. `provenance` (JSON-able) goes into the bundle.
+    `provenance` (JSON-able) goes into the bundle.
 
     Raises:
         BundleError: the graph does not reproduce the network within tolerance.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    calibrated = _calibrate(fit, recipe, subject, validation)
+    calibrated = _calibrate(fit, recipe, subject, films.validation)
     fit.network.save(folder)
-    films = _sample(validation)
-    parity = check_graph(fit.network.predict_logits, folder / bundle.GRAPH, films, subject.task)
+    sample = _sample(films.validation)
+    parity = check_graph(fit.network.predict_logits, folder / bundle.GRAPH, sample, subject.task)
     progress.say(f"ONNX graph agrees with the network within {parity.largest_difference:.1e} on {parity.films} films.")
     draft = _draft(folder, recipe, subject)
-    table = _score(draft, validation, records)
+    engine = open_engine(draft.graph, "onnxruntime")
+    table, features = _score(draft, engine, films)
     points = choose_thresholds(table, recipe.decision.policy, subject, fingerprint(table))
     bundle.save_facts(
         folder,
@@ -83,7 +93,7 @@ def assemble(
             "head": fit.network.head,
             "calibration": {**calibrated, "table_sha256": fingerprint(table), "split": "validation"},
             "thresholds": {name: point.to_dict() for name, point in points.items()},
-            "gate": None,
+            "gate": remember(engine, films.training, features, films.records, folder),
             "golden": _golden(fit, folder, recipe, subject),
             "parity": {"films": parity.films, "largest_difference": parity.largest_difference},
             "intended_use": bundle.INTENDED_USE,
@@ -161,10 +171,11 @@ def _draft(folder: Path, recipe: Recipe, subject: Subject) -> bundle.Bundle:
     )
 
 
-def _score(draft: bundle.Bundle, validation: LabelledFilms, records: Sequence[ImageRecord]) -> Predictions:
-    engine = open_engine(draft.graph, "onnxruntime")
-    scores = np.concatenate([draft.probabilities(engine.run(batch)["logits"]) for batch in _batches(validation)])
-    return as_table(draft, [Answer(record, row) for record, row in zip(records, scores, strict=True)])
+def _score(draft: bundle.Bundle, engine: Engine, films: Material) -> tuple[Predictions, npt.NDArray[np.float32]]:
+    outputs = [engine.run(batch) for batch in _batches(films.validation)]
+    scores = np.concatenate([draft.probabilities(output["logits"]) for output in outputs])
+    answers = [Answer(record, row) for record, row in zip(films.records, scores, strict=True)]
+    return as_table(draft, answers), np.concatenate([output["features"] for output in outputs])
 
 
 def _golden(fit: Fit, folder: Path, recipe: Recipe, subject: Subject) -> dict[str, Any]:

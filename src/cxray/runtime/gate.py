@@ -58,7 +58,17 @@ class Gate:
 
     def distance(self, features: npt.NDArray[Any]) -> Floats:
         """Features (N, F) to distances (N,): 1 = the limit; not finite where the features are not."""
-        return _residual(features, self.mean, self.directions) / self.limit
+        return self.residual(features) / self.limit
+
+    def residual(self, features: npt.NDArray[Any]) -> Floats:
+        """Features (N, F) to squared residuals (N,), the measure that `limit` cuts."""
+        return _residual(features, self.mean, self.directions)
+
+    def limited(self, residuals: Floats) -> Gate:
+        """This gate with the limit that these residuals of calibration films ask for; `far` stays where it was."""
+        limit = _limit(residuals, self.false_flag_rate)
+        far = max(1.0, self.far * self.limit / limit)
+        return dataclasses.replace(self, limit=limit, far=far, n_calibration=len(residuals))
 
     def judge(self, features: npt.NDArray[Any], films: npt.NDArray[np.uint8]) -> list[Verdict]:
         """One verdict a film, from features (N, F) and prepared films uint8 (N, height, width)."""
@@ -165,9 +175,7 @@ def fit(
     count = min(MOST_DIRECTIONS, max(1, min(unit.shape) // 4))
     directions = np.linalg.svd(unit - mean, full_matrices=False)[2][:count]
     residuals = _residual(calibration, mean, directions)
-    # The conformal rank: a new film of the same world exceeds it with at most this probability.
-    rank = int(np.ceil((len(residuals) + 1) * (1 - false_flag_rate)))
-    limit = max(float(np.sort(residuals)[min(rank, len(residuals)) - 1]), np.finfo(np.float64).tiny)
+    limit = _limit(residuals, false_flag_rate)
     nearest_drawn = float(np.quantile(_residual(drawn, mean, directions) / limit, 0.05))
     far = 1 + NOT_RADIOGRAPH_SHARE * max(0.0, nearest_drawn - 1)
     return Gate(mean, directions, limit, far, false_flag_rate, len(residuals))
@@ -209,7 +217,7 @@ def _shapes(random: np.random.Generator, height: int, width: int) -> Floats:
         if random.integers(2):
             inside = ((rows - y) / tall) ** 2 + ((columns - x) / wide) ** 2 < 1
         picture[inside] = random.uniform()
-    return picture
+    return np.asarray(picture, dtype=np.float64)
 
 
 def _stripes(random: np.random.Generator, height: int, width: int) -> Floats:
@@ -224,9 +232,15 @@ def _stretched(picture: Floats) -> npt.NDArray[np.uint8]:
     return np.asarray(np.rint(255 * (picture - low) / max(high - low, 1e-9)), dtype=np.uint8)
 
 
+def _limit(residuals: Floats, false_flag_rate: float) -> float:
+    # The conformal rank: a new film of the same world exceeds it with at most this probability.
+    rank = int(np.ceil((len(residuals) + 1) * (1 - false_flag_rate)))
+    return max(float(np.sort(residuals)[min(rank, len(residuals)) - 1]), float(np.finfo(np.float64).tiny))
+
+
 def _unit(features: npt.NDArray[Any]) -> Floats:
     values = np.asarray(features, dtype=np.float64)
-    return values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12)
+    return np.asarray(values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12))
 
 
 def _residual(features: npt.NDArray[Any], mean: Floats, directions: Floats) -> Floats:

@@ -256,7 +256,7 @@ class _Journey:
         return Run(self.out, bundle.folder, facts)
 
     def _train(self, subject: Any) -> tuple[Any, Bundle, Predictions]:
-        from cxray.model.assemble import assemble, film_set_fingerprint
+        from cxray.model.assemble import Material, assemble, film_set_fingerprint
         from cxray.model.fit import Workplace
 
         if self.settings.train.method == "linear_probe":
@@ -281,8 +281,7 @@ class _Journey:
             trained,
             self.settings,
             subject,
-            validation,
-            self.films.records["validation"],
+            Material(training, validation, self.films.records["validation"]),
             folder=self.out / "bundle",
             provenance=provenance,
         )
