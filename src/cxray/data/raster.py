@@ -2,6 +2,10 @@
 
 Colour becomes grey by ITU-R BT.601 luma (0.299 R + 0.587 G + 0.114 B), which is what Pillow and JPEG use. An alpha
 channel is laid over black. 16-bit files keep their depth. EXIF orientation is applied, so that pixels are upright.
+
+Most JPEG films are grey stored as colour. Their luma is taken straight from the decoder, which skips the chroma and is
+several times faster; it equals the luma computed from RGB exactly where the film is neutral and within
+`LUMA_TOLERANCE_LEVELS` of 255 elsewhere. A film with real colour takes the long way through RGB.
 """
 
 from __future__ import annotations
@@ -20,6 +24,8 @@ from cxray.records import PixelImage
 KINDS = ("bmp", "jpeg", "png", "tiff", "webp")
 # A radiograph has at most some 25 million pixels; what claims more is a mistake or an attack.
 MAXIMUM_PIXELS = 64_000_000
+LUMA_TOLERANCE_LEVELS = 2
+_NEUTRAL_LEVELS = 25  # a tenth of the range
 _EXIF_ORIENTATION = 0x0112
 _PHOTOMETRIC = 262
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
@@ -33,7 +39,8 @@ def decode_raster(content: bytes, name: str, at_least: int) -> PixelImage:
     """
     try:
         with Image.open(io.BytesIO(content), formats=[kind.upper() for kind in KINDS]) as image:
-            return _decode_open(image, name, at_least)
+            is_neutral = image.format == "JPEG" and image.mode == "RGB" and not _has_hue_in_small(content)
+            return _decode_open(image, name, at_least, is_neutral=is_neutral)
     except UnreadableImage:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -47,11 +54,13 @@ def decode_raster(content: bytes, name: str, at_least: int) -> PixelImage:
         ) from error
 
 
-def _decode_open(image: ImageFile, name: str, at_least: int) -> PixelImage:
+def _decode_open(image: ImageFile, name: str, at_least: int, *, is_neutral: bool) -> PixelImage:
     facts: list[str] = []
     stored = image.size
     _refuse_what_cannot_be_a_film(image, name)
-    is_reduced = bool(at_least) and image.format == "JPEG" and _draft(image, at_least)
+    if is_neutral:
+        facts.append(f"colour model {image.mode} turned into grey")
+    is_reduced = image.format == "JPEG" and _draft(image, at_least, as_grey=is_neutral or image.mode == "L")
     if is_reduced:
         facts.append(f"JPEG decoded at reduced scale {image.size[0]}x{image.size[1]}")
     orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
@@ -103,11 +112,20 @@ def _out_of_range(kind: str, expected: str) -> UnreadableImage:
     )
 
 
-def _draft(image: Image.Image, at_least: int) -> bool:
-    # Twice the wanted side leaves the final resize real work to do, so that aliasing stays out of both steps.
+def _draft(image: Image.Image, at_least: int, *, as_grey: bool) -> bool:
+    """Tell the JPEG decoder what is wanted; whether the film will be smaller than it is stored."""
     before = image.size
-    image.draft("L" if image.mode == "L" else "RGB", (2 * at_least, 2 * at_least))
+    # Twice the wanted side leaves the final resize real work to do, so that aliasing stays out of both steps.
+    wanted = (2 * at_least, 2 * at_least) if at_least else before
+    image.draft("L" if as_grey else "RGB", wanted)
     return image.size != before
+
+
+def _has_hue_in_small(content: bytes) -> bool:
+    """Whether a JPEG at an eighth of its size, where it costs almost nothing, shows real colour."""
+    with Image.open(io.BytesIO(content), formats=["JPEG"]) as image:
+        image.draft("RGB", (max(1, image.width // 8), max(1, image.height // 8)))
+        return _has_hue(np.asarray(image))
 
 
 def _to_grey(image: Image.Image, facts: list[str]) -> tuple[npt.NDArray[np.float32], int]:
@@ -140,10 +158,15 @@ def _from_colour(image: Image.Image, facts: list[str]) -> npt.NDArray[np.float32
 
 
 def _note_hue(rgb: npt.NDArray[Any], facts: list[str]) -> None:
-    # Most "colour" films are grey stored three times; JPEG chroma may differ by a few levels without being colour.
-    red, green, blue = np.moveaxis(rgb[::4, ::4], 2, 0)
-    if ((np.abs(red - green) > 0.1) | (np.abs(green - blue) > 0.1)).mean() > 0.01:
+    if _has_hue(np.rint(rgb[::4, ::4] * 255).astype(np.uint8)):
         facts.append("real colour was lost in it")
+
+
+def _has_hue(rgb: npt.NDArray[np.uint8]) -> bool:
+    """Whether more than a hundredth of the pixels (height, width, 3) are coloured."""
+    # Most "colour" films are grey stored three times; JPEG chroma may differ by a few levels without being colour.
+    levels = rgb.astype(np.int16)
+    return bool(((levels.max(axis=2) - levels.min(axis=2)) > _NEUTRAL_LEVELS).mean() > 0.01)
 
 
 def _from_float(values: npt.NDArray[Any], facts: list[str]) -> npt.NDArray[np.float32]:
