@@ -26,7 +26,7 @@ _SHUTTER_SHARE, _MARKER_SHARE, _MARKER_HEIGHT_SHARE = 0.05, 0.06, 0.08
 
 @dataclasses.dataclass(frozen=True)
 class Effect:
-    """One change: its name, its group, the score it leads to, the change in log-odds, and whether the decision flips."""
+    """One change: name, group, the score it leads to, the change in log-odds, and whether the class is called anew."""
 
     name: str
     group: str
@@ -66,11 +66,10 @@ def _frame_smoothed(film: Film) -> npt.NDArray[np.float32]:
 
 def _marker(letter: str) -> Change:
     def change(film: Film) -> npt.NDArray[np.float32]:
-        height, width = film.shape
         picture = Image.fromarray(film)
         margin, size = _MARKER_SHARE * min(film.shape), max(6.0, _MARKER_HEIGHT_SHARE * min(film.shape))
         # Each letter lies on its own side of the patient: "R" on the left of the film.
-        across, anchor = (margin, "lt") if letter == "R" else (width - margin, "rt")
+        across, anchor = (margin, "lt") if letter == "R" else (film.shape[1] - margin, "rt")
         font = ImageFont.load_default(size)
         ImageDraw.Draw(picture).text((across, margin), letter, fill=245, font=font, anchor=anchor)
         return np.asarray(picture, dtype=np.float32)
@@ -87,7 +86,7 @@ def _contrast(factor: float) -> Change:
 
 
 def _blurred(film: Film) -> npt.NDArray[np.float32]:
-    return ndimage.gaussian_filter(film.astype(np.float32), 0.006 * min(film.shape))
+    return np.asarray(ndimage.gaussian_filter(film.astype(np.float32), 0.006 * min(film.shape)))
 
 
 def _noisy(film: Film) -> npt.NDArray[np.float32]:

@@ -26,8 +26,8 @@ from cxray.explain.opened import OpenedModel, log_odds
 
 Map = npt.NDArray[np.float32]
 CLASS_ACTIVATION, OCCLUSION = "class_activation", "occlusion"
-# Places a side that occlusion covers; 6 × 6 keeps one film below a second on two cores at 224 pixels.
-OCCLUSION_PLACES = 6
+# Patches a side: with the second, shifted tiling 41 films, below a second on two cores at 224 pixels.
+OCCLUSION_PLACES = 5
 # A map whose cells differ by less than this in all cannot change a probability by more than about one point.
 FLAT_LOG_ODDS = 0.05
 
@@ -89,26 +89,31 @@ def class_activation(
 def occlusion(
     model: OpenedModel, film: npt.NDArray[Any], class_index: int, *, places: int = OCCLUSION_PLACES
 ) -> Attribution:
-    """Cover `places` × `places` patches that tile one prepared film, one at a time, and watch the log-odds.
+    """Cover a prepared film patch by patch and watch the log-odds.
 
-    A patch is filled from what surrounds it, so that covering healthy lung does not paint an opacity. The value of a
-    cell is the log-odds lost when it is covered: positive where the film speaks for the class.
+    The patches tile the film twice, `places` × `places` and, shifted by half a patch, one fewer a side; a cell of the
+    map (2·places a side) is the mean over the patches that cover it of the log-odds lost: positive where the film
+    speaks for the class. A patch is filled from what surrounds it, so that covering healthy lung does not paint an
+    opacity.
 
     Raises:
-        UsageError: fewer than two places a side, or more than the film has pixels.
+        UsageError: fewer than two places a side, or more than half the film's pixels.
         DataError: the model answered with numbers that are not finite.
     """
-    height, width = film.shape
-    if not 2 <= places <= min(height, width):
-        raise UsageError(f"Occlusion needs 2 to {min(height, width)} places a side, got {places}.")
-    covers = [_patch(row, column, places, (height, width)) for row in range(places) for column in range(places)]
+    most = min(film.shape) // 2
+    if not 2 <= places <= most:
+        raise UsageError(f"Occlusion needs 2 to {most} places a side, got {places}.")
+    covers = [*_tiles(places, 0.0, film.shape), *_tiles(places, 0.5, film.shape)]
     films = np.stack([film.astype(np.float32), *(smooth_cover(film, cover) for cover in covers)])
     logits = model.logits(films)
     if not np.isfinite(logits).all():
         raise DataError(f"{model.name} answered with numbers that are not finite; no map can be made of them.")
     odds = log_odds(logits, model.task, class_index)
-    values = (odds[0] - odds[1:]).reshape(1, places, places)
-    return _attributions(model, values, logits[:1], np.full(1, np.nan), class_index, method=OCCLUSION)[0]
+    lost = odds[0] - odds[1:]
+    values = np.kron(lost[: places**2].reshape(places, places), np.ones((2, 2)))
+    shifted = np.kron(lost[places**2 :].reshape(places - 1, places - 1), np.ones((2, 2)))
+    values[1:-1, 1:-1] = (values[1:-1, 1:-1] + shifted) / 2
+    return _attributions(model, values[np.newaxis], logits[:1], np.full(1, np.nan), class_index, method=OCCLUSION)[0]
 
 
 def explain_films(
@@ -184,11 +189,17 @@ def _attributions(
     ]
 
 
-def _patch(row: int, column: int, places: int, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    cover = np.zeros(shape, dtype=bool)
-    rows, columns = (
-        slice(round(place * length / places), round((place + 1) * length / places))
-        for place, length in zip((row, column), shape, strict=True)
-    )
-    cover[rows, columns] = True
-    return cover
+def _tiles(places: int, shift: float, shape: tuple[int, ...]) -> list[npt.NDArray[np.bool_]]:
+    """Patches that tile a film, moved by `shift` of a patch; those that would leave the film are left out."""
+    count = places if shift == 0 else places - 1
+    covers = []
+    for row in range(count):
+        for column in range(count):
+            cover = np.zeros(shape, dtype=bool)
+            rows, columns = (
+                slice(round((place + shift) * side / places), round((place + 1 + shift) * side / places))
+                for place, side in zip((row, column), shape, strict=True)
+            )
+            cover[rows, columns] = True
+            covers.append(cover)
+    return covers

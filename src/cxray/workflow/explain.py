@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
 from cxray import progress, rundir
+from cxray.config import InputCard
 from cxray.data.intake import read_inputs
-from cxray.errors import DataError
-from cxray.explain.attribution import method_of
+from cxray.data.prepare import prepare_file
+from cxray.errors import BundleError, DataError, UnreadableImage, UsageError
+from cxray.explain.attribution import CLASS_ACTIVATION, chosen_class, class_activation, method_of, occlusion
 from cxray.explain.battery import run_battery
-from cxray.explain.card import NAME, Card, ClassCard, new_card, save_card
-from cxray.explain.opened import OpenedModel
+from cxray.explain.card import NAME, NO_CARD, Card, ClassCard, load_card, new_card, save_card
+from cxray.explain.explanation import Explanation, display_card, explain_file
+from cxray.explain.foreign import open_foreign, read_foreign_card
+from cxray.explain.opened import OpenedModel, open_bundle
+from cxray.explain.overlay import overlay, scale_of
+from cxray.explain.picture import as_png, draw
 from cxray.explain.sample import FILMS, Sample, draw_records, read_films, read_opacities
 from cxray.records import ImageRecord
+
+THUMBNAIL_PIXELS = 224
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,9 +75,18 @@ def write_card(
     """
     path = out / NAME if out.is_dir() or not out.suffix else out
     rundir.check_writable(path)
-    card = measure_card(model, request, others)
+    earlier = load_card(path.parent, model.identifier) if path.name == NAME and _is_card_of(path, model) else None
+    card = measure_card(model, request, others).with_earlier(earlier)
     save_card(card, path)
     return card, path
+
+
+def _is_card_of(path: Path, model: OpenedModel) -> bool:
+    """Whether a sound card of this very graph lies there; anything else is replaced."""
+    try:
+        return load_card(path.parent, model.identifier) is not None
+    except BundleError:
+        return False
 
 
 def _records(model: OpenedModel, request: CardRequest) -> tuple[list[ImageRecord], str]:
@@ -112,3 +134,115 @@ def _class_card(
     method = request.method or method_of(model)
     measures, scale = run_battery(model, sample, class_index, method=method, others=twins)
     return ClassCard(name, method, tuple(measures), scale)
+
+
+@dataclasses.dataclass(frozen=True)
+class Shown:
+    """A written picture and what it says."""
+
+    path: Path
+    explanation: Explanation
+
+
+@dataclasses.dataclass(frozen=True)
+class Wish:
+    """What a person wants to see: the class and the kind of map ("" = what suits), maps that were not tested or failed
+    (`untested`), and the folder `films` where pictures of films like this one may be found."""
+
+    class_name: str = ""
+    method: str = ""
+    untested: bool = False
+    films: Path | None = None
+
+
+def open_model(path: Path, engine: str = "auto", *, threads: int = 0, input_card: Path | None = None) -> OpenedModel:
+    """Open a bundle, or an ONNX file from elsewhere with its input card.
+
+    Raises:
+        UsageError: an ONNX file without a card, or a card beside a bundle.
+        BundleError, ConfigError: it cannot be opened, or the card is wrong.
+    """
+    if path.suffix.lower() == ".onnx":
+        if input_card is None:
+            raise UsageError(
+                f"{path} is an ONNX file; what it expects of a film must be told.",
+                "Give --input CARD.toml; docs/explaining.md shows one.",
+            )
+        return open_foreign(path, read_foreign_card(input_card), engine, threads=threads)
+    if input_card is not None:
+        raise UsageError("--input is for ONNX files from elsewhere; a bundle brings its own.", "Leave out --input.")
+    return open_bundle(path, engine, threads=threads)
+
+
+def explain_film(model: OpenedModel, image: Path, out: Path, wish: Wish | None = None) -> Shown:
+    """Write the picture of one film.
+
+    Raises:
+        UsageError: `out` is no PNG, or the wish cannot be meant for this model.
+        UnreadableImage: the film cannot be read.
+        OutputError: the picture cannot be written.
+    """
+    wish = wish or Wish()
+    if out.suffix.lower() != ".png" or out.is_dir():
+        raise UsageError(f"--out {out} must be a file that ends in .png.", "Example: --out explained.png")
+    rundir.check_writable(out)
+    found = explain_file(model, image, class_name=wish.class_name, method=wish.method, untested=wish.untested)
+    pictures = _thumbnails(found, wish.films) if wish.films else {}
+    rundir.write_bytes(out, as_png(draw(found, pictures)))
+    return Shown(out, found)
+
+
+def _thumbnails(found: Explanation, folder: Path) -> dict[str, npt.NDArray[np.uint8]]:
+    """Films like the explained one, by file name, as far as they lie under `folder`."""
+    wanted = {one.film for one in found.neighbours}
+    pictures = {}
+    for path in sorted(folder.rglob("*")):
+        if path.name in wanted and path.name not in pictures:
+            try:
+                pictures[path.name] = prepare_file(path, InputCard(THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
+            except UnreadableImage:
+                continue
+    return pictures
+
+
+def write_heat_maps(model: OpenedModel, records: Sequence[ImageRecord], folder: Path, wish: Wish | None = None) -> int:
+    """Write one PNG a film into `folder`: the film with its map, numbered in the order of `records`.
+
+    Films that cannot be read are passed over; they have their row, with the reason, in the predictions table.
+
+    Returns:
+        How many were written.
+
+    Raises:
+        UsageError: the model's maps may not be shown, with the reason.
+        OutputError: a picture cannot be written.
+    """
+    wish = wish or Wish()
+    card = load_card(model.bundle.folder, model.identifier) if model.bundle else None
+    written = 0
+    digits = len(str(len(records)))
+    for number, record in enumerate(progress.track(records, total=len(records), what="Heat maps"), start=1):
+        try:
+            film = prepare_file(record.path, model.card)
+        except UnreadableImage:
+            continue
+        outputs = model.run(film[np.newaxis])
+        index = chosen_class(model, model.probabilities(outputs["logits"])[0], wish.class_name)
+        method = wish.method or method_of(model)
+        verdict = card.verdict(model.classes[index], method) if card else NO_CARD
+        if not verdict.may_show and not wish.untested:
+            raise UsageError(verdict.reason, "Test them with cxray explain BUNDLE --card DATA, or add --untested-maps.")
+        is_free = method == CLASS_ACTIVATION
+        found = class_activation(model, outputs, index)[0] if is_free else occlusion(model, film, index)
+        part = card.of(model.classes[index], method) if card else None
+        large = prepare_file(record.path, display_card(model.card))
+        name = f"{number:0{digits}d}-{record.path.stem}-{found.class_name}.png"
+        _save_picture(folder / name, overlay(large, found, scale_of(found, part.scale if part else 0.0)))
+        written += 1
+    return written
+
+
+def _save_picture(path: Path, picture: npt.NDArray[np.uint8]) -> None:
+    stream = io.BytesIO()
+    Image.fromarray(picture).save(stream, format="PNG")
+    rundir.write_bytes(path, stream.getvalue())
