@@ -7,16 +7,17 @@ every table is also written as CSV.
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from cxray.errors import DataError
+from cxray.errors import DataError, UsageError
 from cxray.evaluate.record import Record
 from cxray.rundir import write_json
-from cxray.tables import write_table
+from cxray.tables import read_table, write_table
 
 SCHEMA = 1
 
@@ -64,6 +65,27 @@ class Judgement:
             write_table(folder / "tables" / f"{name}.csv", {key: np.asarray(value) for key, value in columns.items()})
         write_json(folder / self.file_name, self.to_dict())
 
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Read what `save` wrote into `folder`; a column whose cells are all numbers or empty comes back as numbers.
+
+        Raises:
+            UsageError: there is no such judgement in `folder`.
+            DataError: it is damaged, or was made by a newer version.
+        """
+        path = folder / cls.file_name
+        if not path.is_file():
+            raise UsageError(f"There is no {cls.file_name} in {folder}.", "Give the folder that the command wrote.")
+        try:
+            content = json.loads(path.read_text("utf-8"))
+            if content["schema"] > SCHEMA:
+                raise DataError(f"{path} was made by a newer cxray (schema {content['schema']}).", "Upgrade cxray.")
+            records = tuple(Record.from_dict(row) for row in content["records"])
+            files = {str(name): folder / "tables" / f"{name}.csv" for name in content["tables"]}
+            return cls(records, {name: _read_columns(file) for name, file in files.items()}, content["facts"])
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise DataError(f"{path} is damaged: {type(error).__name__} {error}.", "Judge again.") from error
+
     def to_dict(self) -> dict[str, Any]:
         """What the JSON file holds: schema, facts, records and the names of the tables, which lie beside it."""
         return {
@@ -83,6 +105,23 @@ class Evaluation(Judgement):
     """
 
     file_name: ClassVar[str] = "evaluation.json"
+
+
+def _read_columns(path: Path) -> dict[str, np.ndarray[Any, Any]]:
+    try:
+        columns = read_table(path)
+    except DataError as error:
+        if path.is_file() and "no rows" in error.message:
+            return {}
+        raise
+    return {name: _typed(column) for name, column in columns.items()}
+
+
+def _typed(column: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    try:
+        return np.where(column == "", "nan", column).astype(np.float64)
+    except ValueError:
+        return column
 
 
 def stack(parts: list[tuple[str, Mapping[str, np.ndarray[Any, Any]]]]) -> dict[str, np.ndarray[Any, Any]]:
