@@ -19,11 +19,12 @@ from typing import Any
 import pytest
 
 pytest.importorskip("pynetdicom", reason="needs the extra pacs")
-import requests  # noqa: E402
+import requests
 
 USER, PASSWORD = "tester", "trial"
 PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 PIXELMED = Path("/usr/share/java/pixelmed.jar")
+_COMPLAINTS = ("Error", "Warning", "Abort")
 # What PixelMed prints when it has nothing to say.
 PIXELMED_SILENCE = (
     "Found Comprehensive3DSR IOD",
@@ -121,22 +122,20 @@ def _wait_for(server: Orthanc, process: subprocess.Popen[bytes], log: Path) -> N
     raise AssertionError("Orthanc did not start within 30 s")
 
 
-def send(port: int, files: Sequence[Path], *, called: str = "ORTHANC", calling: str = "MODALITY1", tls: Sequence[str] = ()) -> int:
+def send(
+    port: int, files: Sequence[Path], *, called: str = "ORTHANC", calling: str = "MODALITY1", tls: Sequence[str] = ()
+) -> int:
     """Send films with dcmtk's storescu over one association, in their own encoding; its exit code."""
     command = [program("storescu", "dcmtk"), *tls, "-aet", calling, "-aec", called, "-R", "127.0.0.1", str(port)]
     return subprocess.run([*command, *map(str, files)], capture_output=True, timeout=300, check=False).returncode
 
 
 def dciodvfy(path: Path, *, ignoring: Sequence[str] = ()) -> list[str]:
-    """What dicom3tools' validator complains about, without the name of the IOD that it always prints."""
+    """What dicom3tools' validator complains about; values that the film itself lacks are no fault of a result."""
     command = [program("dciodvfy", "dicom3tools"), str(path)]
     said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    lines = (said.stdout + said.stderr).splitlines()
-    return [
-        line
-        for line in lines
-        if line.startswith(("Error", "Warning", "Abort")) and not any(part in line for part in ignoring)
-    ]
+    lines = [line for line in (said.stdout + said.stderr).splitlines() if line.startswith(_COMPLAINTS)]
+    return [line for line in lines if not any(part in line for part in (*ignoring, "needed to build DICOMDIR"))]
 
 
 def pixelmed(path: Path) -> list[str]:
@@ -145,6 +144,7 @@ def pixelmed(path: Path) -> list[str]:
     if java is None or not PIXELMED.exists():
         pytest.skip("PixelMed is not installed (Debian packages libpixelmed-java and default-jre-headless)")
     limits = [f"-Djdk.xml.xpath{name}=0" for name in ("TotalOpLimit", "ExprOpLimit", "ExprGrpLimit")]
+    limits += ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]  # most of a run is compiling
     command = [java, *limits, "-cp", str(PIXELMED), "com.pixelmed.validate.DicomSRValidator", str(path)]
     said = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     lines = [line.strip() for line in (said.stdout + said.stderr).splitlines() if line.strip()]

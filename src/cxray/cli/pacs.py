@@ -67,7 +67,12 @@ def command() -> None:
     """Films from the PACS, results back to it: SR, overlay and outline. Research use only.
 
     Addresses are AET@host:port, https://host/dicom-web or orthanc+http://host:8042. User and password come from
-    CXRAY_PACS_USER and CXRAY_PACS_PASSWORD. Start with `cxray pacs doctor`.
+    CXRAY_PACS_USER and CXRAY_PACS_PASSWORD. Start with `doctor`.
+
+    \b
+    Example:
+      cxray pacs doctor ORTHANC@127.0.0.1:4242 http://127.0.0.1:8042/dicom-web
+      cxray pacs watch runs/first/bundle http://127.0.0.1:8042 --state node --codes chest
     """
 
 

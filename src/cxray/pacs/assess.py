@@ -31,6 +31,7 @@ from cxray.pacs.codes import FindingCodes, finding_codes
 from cxray.pacs.reading import Finding, Maker, Reading, Refusal
 from cxray.pacs.source import check_identifiers, is_own_output
 from cxray.records import PixelImage
+from cxray.runtime.gate import INSIDE, NOT_RADIOGRAPH
 from cxray.runtime.predict import Predictor
 
 # Raised when results say something else for the same film, model and codes: they then get new UIDs.
@@ -79,28 +80,36 @@ class Assessor:
         now = datetime.datetime.now()
         try:
             image = read_dicom(path, name=_NAME, accept=self.accept)
-            outputs = self._run(image)
+            prepared = prepare(image, self.predictor.bundle.card, name=_NAME)[np.newaxis]
         except UnreadableImage as error:
             return film, Reading((), now, refusal=_refusal(error))
+        outputs = dict(self.predictor.engine.run(as_model_input(prepared)))
         row = self.predictor.bundle.probabilities(outputs["logits"])[0]
         if not np.isfinite(row).all():
             return film, Reading((), now, refusal=Refusal("no-score", "The model gave no number for this film."))
-        findings = self._findings(row)
         picture = np.asarray(np.rint(np.clip(image.pixels, 0, 1) * 255), dtype=np.uint8)
+        answer, remark = self._gate(outputs, prepared)
+        if answer == NOT_RADIOGRAPH:
+            return film, Reading((), now, refusal=Refusal("not-radiograph", remark), picture=picture)
+        findings = self._findings(row, is_inside=answer == INSIDE)
         area, name = self._activation(image, outputs, findings)
-        return film, Reading(findings, now, picture=picture, activation=area, activation_of=name)
+        return film, Reading(findings, now, picture=picture, activation=area, activation_of=name, remark=remark)
 
-    def _run(self, image: PixelImage) -> dict[str, npt.NDArray[Any]]:
-        prepared = prepare(image, self.predictor.bundle.card, name=_NAME)
-        return dict(self.predictor.engine.run(as_model_input(prepared[np.newaxis])))
+    def _gate(self, outputs: dict[str, npt.NDArray[Any]], prepared: npt.NDArray[np.uint8]) -> tuple[str, str]:
+        """The input gate's answer and sentence; a bundle without a gate lets everything in."""
+        if self.predictor.gate is None:
+            return INSIDE, ""
+        verdict = self.predictor.gate.judge(outputs["features"], prepared)[0]
+        return verdict.answer, verdict.reason
 
-    def _findings(self, row: npt.NDArray[np.float64]) -> tuple[Finding, ...]:
+    def _findings(self, row: npt.NDArray[np.float64], *, is_inside: bool) -> tuple[Finding, ...]:
+        """The findings; outside the gate the thresholds mean nothing, so nothing is decided there."""
         bundle = self.predictor.bundle
         decided = set(bundle.decide(row[np.newaxis])[0].split("|"))
         findings = []
         for name, code in self.codes.codes.items():
             point = bundle.thresholds.get(name)
-            is_decided = bundle.task == "classes" or point is not None
+            is_decided = is_inside and (bundle.task == "classes" or point is not None)
             presence = ("present" if name in decided else "absent") if is_decided else "undetermined"
             probability = float(row[bundle.classes.index(name)])
             findings.append(Finding(name, code, probability, presence, None if point is None else point.value))
@@ -148,7 +157,8 @@ def read_header(path: Path) -> Dataset:
 def maker_of(bundle: Bundle, codes: FindingCodes) -> Maker:
     """Who reports with this bundle under these codes."""
     thresholds = {name: point.value for name, point in sorted(bundle.thresholds.items())}
-    parts = json.dumps([bundle.facts["files"], thresholds, codes.fingerprint, RESULTS_VERSION], sort_keys=True)
+    decisive = [bundle.facts["files"], bundle.facts.get("gate"), thresholds, codes.fingerprint, RESULTS_VERSION]
+    parts = json.dumps(decisive, sort_keys=True)
     return Maker(
         name=str(bundle.facts.get("name", "model")),
         identifier=bundle.identifier,

@@ -185,6 +185,7 @@ def work(settings: NodeSettings, parent: int = 0) -> None:
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C reaches the whole group; the parent decides
     silence_libraries()
+    os.nice(5)  # senders wait for the door, nobody waits for the worker
     state, journal = State(settings.state), settings.journal()
     # A worker whose parent was killed ends after the film that it is at.
     with state.locked("worker", wait_seconds=settings.film_seconds):

@@ -71,7 +71,7 @@ class Reading:
 
     `picture` is the film as displayed, uint8 (height, width), 0 = black, upright; None when it could not be decoded.
     `activation` is float32 (height, width) of any size over the same film, 0–1, for the finding `activation_of`. `made`
-    is the time of the assessment.
+    is the time of the assessment. `remark` is one sentence, without patient data, that must be read with the findings.
     """
 
     findings: tuple[Finding, ...]
@@ -80,6 +80,7 @@ class Reading:
     picture: npt.NDArray[np.uint8] | None = None
     activation: npt.NDArray[np.float32] | None = None
     activation_of: str = ""
+    remark: str = ""
 
     def __post_init__(self) -> None:
         if bool(self.findings) == (self.refusal is not None):
@@ -92,7 +93,9 @@ class Reading:
 
     @property
     def outcome(self) -> str:
-        """One word: "refused", "finding" (at least one is present) or "clear"."""
+        """One word: "refused", "finding" (at least one is present), "undetermined" (not all are decided) or "clear"."""
         if self.refusal is not None:
             return "refused"
-        return "finding" if self.present else "clear"
+        if self.present:
+            return "finding"
+        return "undetermined" if any(each.presence == "undetermined" for each in self.findings) else "clear"

@@ -62,7 +62,7 @@ def overlay(reading: Reading, maker: Maker) -> npt.NDArray[np.uint8]:
     picture = _film(reading)
     lines = _lines(reading, maker)
     size = max(14, picture.shape[1] // 40)
-    band = _band(lines, picture.shape[1], size, warning=reading.refusal is not None)
+    band = _band(lines, picture.shape[1], size, warning=reading.refusal is not None or bool(reading.remark))
     return np.ascontiguousarray(np.vstack([picture, band]))
 
 
@@ -97,6 +97,8 @@ def _lines(reading: Reading, maker: Maker) -> list[str]:
         + ("" if finding.threshold is None else f" (threshold {finding.threshold:.2f})")
         for finding in reading.findings
     ]
+    if reading.remark:
+        found.append(reading.remark)
     if reading.present and reading.activation is not None:
         found.append(f"Colour: where the score for {reading.activation_of} comes from, not the extent of disease")
     return [_RESEARCH_USE, *found, model]

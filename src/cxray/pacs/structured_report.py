@@ -43,6 +43,7 @@ _PRESENCE = {
 }
 _SUMMARY = {
     "finding": codes.DCM.AllAlgorithmsSucceededWithFindings,
+    "undetermined": codes.DCM.NotAllAlgorithmsSucceededWithoutFindings,
     "clear": codes.DCM.AllAlgorithmsSucceededWithoutFindings,
     "refused": codes.DCM.NoAlgorithmsSucceededWithoutFindings,
 }
@@ -127,9 +128,11 @@ def _evaluations(reading: Reading) -> ContainerContentItem:
         CodeContentItem(codes.DCM.CADProcessingAndFindingsSummary, _SUMMARY[reading.outcome], _CONTAINS)
     ]
     rows += [CodeContentItem(_coded(finding), _PRESENCE[finding.presence], _CONTAINS) for finding in reading.findings]
+    comment = reading.remark
     if reading.refusal is not None:
-        text = f"Not assessed ({reading.refusal.reason}): {reading.refusal.text}"
-        rows.append(TextContentItem(codes.DCM.Comment, text, _CONTAINS))
+        comment = f"Not assessed ({reading.refusal.reason}): {reading.refusal.text}"
+    if comment:
+        rows.append(TextContentItem(codes.DCM.Comment, comment, _CONTAINS))
     container.ContentSequence = ContentSequence(rows)
     return container
 
