@@ -27,6 +27,7 @@ import numpy.typing as npt
 
 from cxray import config, progress
 from cxray.config import InputCard
+from cxray.data.dicom.admission import accepted_codes
 from cxray.data.prepare import prepare_file
 from cxray.errors import OutputError, UnreadableImage
 from cxray.records import ImageRecord
@@ -70,13 +71,20 @@ def prepare_all(records: Sequence[ImageRecord], card: InputCard, folder: Path | 
     """
     digests = _in_parallel(_digest, [record.path for record in records], "Reading films")
     wanted = {digest: record.path for digest, record in zip(digests, records, strict=True) if digest}
-    store = (folder or cache_folder()) / config.fingerprint(card)[:16]
+    store = (folder or cache_folder()) / _store_name(card)
     listing = store / f"{hashlib.sha256(chr(10).join(sorted(wanted)).encode()).hexdigest()[:32]}.json"
     found = _load(listing)
     films, rows = found if found else _build(listing, wanted, card)
     row_of = np.array([rows.get(digest, -1) for digest in digests], dtype=np.int64)
     errors = {index: _why_not(records[index].path, card) for index in np.flatnonzero(row_of < 0).tolist()}
     return PreparedFilms(films, row_of, errors, tuple(digests))
+
+
+def _store_name(card: InputCard) -> str:
+    # Films that are only admitted on demand must not be found by somebody who does not ask for them.
+    accepted = ",".join(sorted(accepted_codes()))
+    name = config.fingerprint(card)
+    return (hashlib.sha256(f"{name} {accepted}".encode()).hexdigest() if accepted else name)[:16]
 
 
 def decode_all(records: Sequence[ImageRecord], card: InputCard) -> Iterator[npt.NDArray[np.uint8] | str]:

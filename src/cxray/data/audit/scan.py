@@ -22,6 +22,7 @@ from cxray.config import InputCard
 from cxray.data.audit.marks import count_text_lines
 from cxray.data.cache import WORKERS
 from cxray.data.decode import decode_bytes
+from cxray.data.dicom.read import pixel_bytes
 from cxray.data.intake import Intake
 from cxray.data.prepare import prepare
 from cxray.data.sniff import HEAD_BYTES, sniff
@@ -189,12 +190,14 @@ def _look(record: ImageRecord) -> dict[str, Any] | str:
         }
     except UnreadableImage as error:
         return error.message
+    kind = sniff(content[:HEAD_BYTES])
     return {
         **small,
         **_pixel_facts(film.pixels),
         **_file_facts(film),
-        "file_bytes": len(content),
-        "kind": sniff(content[:HEAD_BYTES]),
+        # The header of a DICOM film grows with the patient's name; no model sees it.
+        "file_bytes": pixel_bytes(content) if kind == "dicom" else len(content),
+        "kind": kind,
         "digests": hashlib.sha256(content).hexdigest(),
     }
 

@@ -66,7 +66,7 @@ def _load_once() -> None:
     pydicom_config.settings.reading_validation_mode = pydicom_config.IGNORE
     for name in _CHATTY:
         logger = logging.getLogger(name)
-        if logger.level == logging.NOTSET:  # somebody who asked for these lines by setting a level keeps them
+        if logger.level != logging.DEBUG:  # pydicom.config.debug() is a wish to see values
             logger.setLevel(logging.CRITICAL + 1)
     _register_jpeg_decoder()
 

@@ -15,6 +15,7 @@ import os
 import secrets
 from pathlib import Path
 
+from cxray import progress
 from cxray.errors import OutputError, UsageError
 
 KEY_VARIABLE = "CXRAY_KEY"
@@ -82,7 +83,9 @@ def _from_file(path: Path) -> Pseudonyms:
     try:
         return Pseudonyms(path.read_bytes())
     except FileNotFoundError:
-        return Pseudonyms(_make_key(path))
+        made = Pseudonyms(_make_key(path))
+        progress.say(f"A secret key for pseudonyms was made: {path}. Who holds it can link codes to patients.")
+        return made
     except OSError as error:
         raise UsageError(
             f"The key {path} cannot be read: {error.strerror}.", f"Name another file with {KEY_VARIABLE}."

@@ -91,3 +91,12 @@ def decode_dicom(content: bytes, name: str, at_least: int) -> PixelImage:
         return read_dicom(content, name=name)
     except MissingExtra as error:
         raise UnreadableImage(f"{name} is DICOM. {error.message}", error.next_step) from None
+
+
+def pixel_bytes(content: bytes) -> int:
+    """How many bytes the stored pixels take, compressed or not, without the header.
+
+    Raises:
+        UnreadableImage: as `open_dicom`.
+    """
+    return len(open_dicom(content, name="the film", keywords=(), pixels=True).get("PixelData") or b"")
