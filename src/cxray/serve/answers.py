@@ -78,7 +78,7 @@ class FilmAnswer(BaseModel):
     decision: str = Field(description="The class called at the stored threshold; several findings joined by |.")
     thresholds: dict[str, float] = Field(description="The stored threshold of every class that has one.")
     gate: Gate
-    heat_map: HeatMap | None
+    heat_map: HeatMap | None = None
     seconds: dict[str, float] = Field(description="decode, wait and model.")
     intended_use: str
     model_config = ConfigDict(

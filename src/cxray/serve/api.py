@@ -20,6 +20,7 @@ from cxray.serve import answers
 from cxray.serve.connection import deadline_of, while_connected
 from cxray.serve.models import ServedModel
 from cxray.serve.problems import MEDIA_TYPE, Problem
+from cxray.serve.samples import find_samples
 from cxray.serve.service import Service
 from cxray.serve.uploads import Upload, declared_size, read_films
 
@@ -198,7 +199,7 @@ async def report(request: Request, name: str) -> Response:
 @router.get("/samples", responses=problems(401, 403), summary="Films to try the page with")
 async def samples(request: Request) -> list[str]:
     """Names of the sample films; always synthetic or supplied by the operator."""
-    return sorted(_samples(_service(request)))
+    return sorted(find_samples(_service(request).settings.samples))
 
 
 @router.get(
@@ -209,7 +210,7 @@ async def samples(request: Request) -> list[str]:
 )
 async def sample(request: Request, name: str) -> Response:
     """The file itself."""
-    found = _samples(_service(request)).get(name)
+    found = find_samples(_service(request).settings.samples).get(name)
     if found is None:
         raise Problem("not_found")
     return FileResponse(found, media_type="application/octet-stream")
@@ -268,16 +269,6 @@ def _entry(request: Request, model: str) -> tuple[Service, ServedModel]:
     served = service.models.find(model)
     service.require_ready(served)
     return service, served
-
-
-def _samples(service: Service) -> dict[str, Any]:
-    folder = service.settings.samples
-    if folder is None or not folder.is_dir():
-        return {}
-    return {path.name: path for path in folder.iterdir() if path.is_file() and path.suffix.lower() in SAMPLE_ENDINGS}
-
-
-SAMPLE_ENDINGS = (".png", ".jpg", ".jpeg", ".dcm")
 
 
 def _service(request: Request) -> Service:

@@ -27,18 +27,32 @@ def serve(settings: Settings, *, on_ready: Callable[[str], None] | None = None) 
 
     Raises:
         MissingExtra: the extra `serve` is not installed.
-        UsageError: the address cannot be used.
+        UsageError: the address cannot be used, or a decoder that strangers' films can crash is installed.
         BundleError: a bundle is damaged or misses its golden scores.
     """
-    uvicorn = extras.require("uvicorn", "serve", "The HTTP service")
-    extras.require("fastapi", "serve", "The HTTP service")
-    extras.require("prometheus_client", "serve", "The HTTP service")
+    _log_to_stderr()
+    server = make_server(settings, on_ready=on_ready)
+    try:
+        server.run()
+    except SystemExit as error:  # uvicorn leaves so when the address is taken
+        raise UsageError(
+            f"{settings.host} port {settings.port} cannot be used (taken, or not allowed).", "Choose another --port."
+        ) from error
+    if server.failure:
+        raise server.failure
+
+
+def make_server(settings: Settings, *, on_ready: Callable[[str], None] | None = None) -> Any:
+    """A uvicorn server around the service, not yet running; `should_exit = True` ends it as a signal would.
+
+    Raises:
+        MissingExtra, UsageError: as `serve`.
+    """
+    uvicorn = require_serving_libraries()
     from cxray.data.dicom import refuse_unsafe_decoders
     from cxray.serve.app import build_app
 
     refuse_unsafe_decoders()
-
-    _log_to_stderr()
     app, service = build_app(settings)
     config = uvicorn.Config(
         app,
@@ -52,17 +66,19 @@ def serve(settings: Settings, *, on_ready: Callable[[str], None] | None = None) 
         timeout_graceful_shutdown=settings.limits.drain_seconds,
         timeout_keep_alive=75,
         backlog=512,
-        h11_max_incomplete_event_size=32 * 1024,
     )
-    server = _server_class(uvicorn)(config, service, on_ready)
-    try:
-        server.run()
-    except SystemExit as error:  # uvicorn leaves so when the address is taken
-        raise UsageError(
-            f"{settings.host} port {settings.port} cannot be used (taken, or not allowed).", "Choose another --port."
-        ) from error
-    if server.failure:
-        raise server.failure
+    return _server_class(uvicorn)(config, service, on_ready)
+
+
+def require_serving_libraries() -> Any:
+    """uvicorn, once everything that serving needs is known to be there.
+
+    Raises:
+        MissingExtra: the extra `serve` is not installed.
+    """
+    for module in ("fastapi", "prometheus_client", "python_multipart"):
+        extras.require(module, "serve", "The HTTP service")
+    return extras.require("uvicorn", "serve", "The HTTP service")
 
 
 def _server_class(uvicorn: Any) -> Any:

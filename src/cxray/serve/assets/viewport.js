@@ -28,7 +28,7 @@ export class Viewport extends EventTarget {
     super();
     this.host = host;
     this.label = label;
-    this.canvas = element("canvas", "", host);
+    this.canvas = element("canvas", "film", host);
     this.canvas.tabIndex = 0;
     this.canvas.setAttribute("role", "application");
     this.canvas.setAttribute("aria-roledescription", "radiograph viewer");
