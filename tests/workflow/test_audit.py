@@ -14,8 +14,8 @@ from PIL import Image
 from cxray.cli import cli
 from cxray.errors import DataError, UsageError
 from cxray.tables import read_table, write_table
-from cxray.workflow import audit as workflow
 from cxray.workflow.audit import audit_folder
+from cxray.workflow.thumbnails import PICTURE_SIDE, small_png
 from tests.conftest import draw, draw_dataset
 from tests.report.reading import Page
 
@@ -69,9 +69,9 @@ def test_hostile_file_names_reach_neither_terminal_nor_page(films, tmp_path):
 def test_pictures_keep_the_shape_of_the_film(films):
     from io import BytesIO
 
-    picture = Image.open(BytesIO(workflow._small_png(films / "train" / "PNEUMONIA" / "wide-9-0.png")))
-    assert picture.size == (workflow.PICTURE_SIDE, workflow.PICTURE_SIDE // 4)
-    assert workflow._small_png(films / "train" / "NORMAL" / "broken.png") == b""
+    picture = Image.open(BytesIO(small_png(films / "train" / "PNEUMONIA" / "wide-9-0.png")))
+    assert picture.size == (PICTURE_SIDE, PICTURE_SIDE // 4)
+    assert small_png(films / "train" / "NORMAL" / "broken.png") == b""
 
 
 def test_a_page_full_of_noise_stays_small(tmp_path):

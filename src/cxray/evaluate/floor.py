@@ -79,7 +79,7 @@ def with_floor(evaluation: Evaluation, predictions: Predictions, probes: ProbeSc
     level = float(evaluation.facts.get("level", 0.95))
     questions = tasks(table, str(evaluation.facts.get("positive") or ""))
     records: list[Record] = []
-    parts: list[tuple[str, Columns]] = []
+    parts: list[tuple[str, Mapping[str, np.ndarray[Any, Any]]]] = []
     matched: dict[str, int] = {}
     for task in questions:
         found = _matched(task, table, probes)

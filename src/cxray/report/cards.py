@@ -57,6 +57,31 @@ def _shares(*columns: tuple[str, str]) -> tuple[_Column, ...]:
 
 
 _CARDS: dict[str, tuple[str, str, tuple[_Column, ...]]] = {
+    "floor": (
+        "The model beside every probe",
+        "What the model adds to each, on the same films, paired and clustered by patient.",
+        (
+            _Column("probe", "Probe"),
+            _Column("is_shortcut", "Shortcut"),
+            _Column("auroc", "AUROC", numbers.fraction, ("low", "high")),
+            _Column("gain", "The model adds", numbers.signed, ("gain_low", "gain_high")),
+            _Column("films", "Films", numbers.count),
+        ),
+    ),
+    "tipping": (
+        "How many wrong labels are enough",
+        "The claim is the strongest round one that the lower limit supports. Labels are turned over where that hurts "
+        "most; errors that fall anywhere else must be more.",
+        (
+            _Column("measure", "Measure"),
+            _Column("at_least", "At least", numbers.plain),
+            _Column("low", "Lower limit", numbers.fraction),
+            _Column("films", "Wrong labels", numbers.count),
+            _Column("share", "Of such films", numbers.percent),
+            _Column("turned", "Which films"),
+            _Column("withheld", "Why not"),
+        ),
+    ),
     "operating_points": (
         "What other thresholds would give",
         "Described on these films, never chosen on them. Each row fixes one rate and shows what is left of the other.",

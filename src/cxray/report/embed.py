@@ -17,7 +17,6 @@ from cxray.report.text import printable
 _XLINK = "{http://www.w3.org/1999/xlink}href"
 _REFERENCE = re.compile(r"url\(#([^)]+)\)")
 _LINK = re.compile(r'xlink:href="#([^"]+)"')
-_FONT_FAMILY = re.compile(r"font-family:[^;]*;?\s*")
 _COLOUR = re.compile(r"#[0-9a-f]{6}\b")
 _DROPPED = ("metadata", "style")
 # What the page's script looks for, under the names that the drawing gave (its gids); may occur more than once.
@@ -60,11 +59,19 @@ def _rewrite(element: ElementTree.Element, name: str, used: frozenset[str]) -> N
         elif key == _XLINK:
             del element.attrib[key]
             element.set("href", f"#{name}-{value[1:]}" if value.startswith("#") else value)
+        elif key == "style":
+            # A page that allows one style sheet, by hash, ignores style attributes; SVG has an attribute for each.
+            del element.attrib[key]
+            element.attrib |= {term: _page_value(text, name) for term, text in _declarations(value)}
         else:
             element.set(key, _page_value(value, name))
 
 
+def _declarations(style: str) -> list[tuple[str, str]]:
+    pairs = (part.partition(":") for part in style.split(";") if part.strip())
+    return [(term.strip(), text.strip()) for term, _, text in pairs if term.strip() != "font-family"]
+
+
 def _page_value(value: str, name: str) -> str:
     value = _REFERENCE.sub(rf"url(#{name}-\1)", value)
-    value = _FONT_FAMILY.sub("", value)
     return _COLOUR.sub(lambda found: PAGE_VARIABLES.get(found.group(), found.group()), value)

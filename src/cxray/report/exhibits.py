@@ -15,7 +15,7 @@ import numpy as np
 from markupsafe import Markup
 
 from cxray.evaluate.evaluation import Evaluation
-from cxray.report import figures, sentences
+from cxray.report import figures, numbers, sentences, transfer_figures
 from cxray.report.embed import inline_svg
 from cxray.report.questions import Question
 from cxray.rundir import write_text
@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _NOTHING = Markup("")
+_MOST_SLICES = 24
 _ABSENT = "The table behind this exhibit was not made."
-NEWCOMER, EXPERT = "newcomer", "expert"
+# Only the newcomer's own pictures are shown wherever a question is shown; the others have a place of their own.
+NEWCOMER, EXPERT, OWN_PLACE = "newcomer", "expert", "own place"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Exhibit:
     @property
     def is_wide(self) -> bool:
         """Whether the figure is drawn for the whole width of a page."""
-        return self.key in ("decision-curve", "overview")
+        return self.key in ("decision-curve", "overview", "floor", "slices", "transport", "risk-coverage")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +67,7 @@ class _Plan:
 
 
 def exhibits(question: Question, *, prefix: str = "", folder: Path | None = None) -> list[Exhibit]:
-    """Draw every exhibit of `question`; with `folder`, each is also written there as `<prefix><key>.svg`.
+    """Draw every exhibit of `question`; with `folder`, each is also written there as `<prefix><key>.svg` and `.png`.
 
     Raises:
         OutputError: the folder cannot be written.
@@ -97,13 +99,13 @@ def overview(questions: list[Question], *, key: str = "", folder: Path | None = 
         return None
     records = [question.record("auroc") for question in questions]
     rows = [(r.value, r.low, r.high) if r is not None else (None, None, None) for r in records]
-    numbers = np.array(rows, dtype=np.float64)
+    values = np.array(rows, dtype=np.float64)
     names = [question.label for question in questions]
     reading = (
         "One line a class: the dot is the AUROC, the bar its interval. 0.5 is a coin toss, 1 is perfect. Where bars "
         "overlap widely, the order of the dots means little."
     )
-    figure = figures.interval_plot(names, numbers[:, 0], numbers[:, 1:], quantity="AUROC")
+    figure = figures.interval_plot(names, values[:, 0], values[:, 1:], quantity="AUROC")
     return _drawn(Exhibit("overview", "Ranking ability by class", NEWCOMER, reading), figure, f"{key}overview", folder)
 
 
@@ -126,6 +128,7 @@ def _drawn(exhibit: Exhibit, figure: Figure, name: str, folder: Path | None) -> 
     svg = figures.figure_svg(figure)
     if folder is not None:
         write_text(folder / f"{name}.svg", svg)
+        figures.save_figure(figure, folder / f"{name}.png")
     drawing = inline_svg(svg, name=name, title=f"{exhibit.title}. {exhibit.reading}")
     return dataclasses.replace(exhibit, svg=drawing, anchor=name)
 
@@ -156,6 +159,33 @@ def _confusion(question: Question, table: Any) -> Figure:
 
 def _calibration(question: Question, table: Any) -> Figure:
     return figures.calibration_curve(table, question.table("calibration_band"), question.table("calibration_smooth"))
+
+
+def _floor(question: Question, table: Any) -> Figure:
+    """The model on top, then the probes, the strongest first."""
+    own = question.record("auroc")
+    model = (own.value, own.low, own.high) if own is not None else (None, None, None)
+    rows = np.array([model, *zip(table["auroc"], table["low"], table["high"], strict=True)], dtype=np.float64)
+    names = ["the model", *(str(name) for name in table["probe"])]
+    return figures.interval_plot(names, rows[:, 0], rows[:, 1:], quantity="AUROC: 0.5 is a coin toss")
+
+
+def _slices(question: Question, table: Any) -> Figure:
+    names = [
+        f"{name}: {numbers.title(str(measure))}" for name, measure in zip(table["slice"], table["measure"], strict=True)
+    ]
+    values = np.column_stack([table[column] for column in ("value", "low", "high")]).astype(np.float64)[:_MOST_SLICES]
+    return figures.interval_plot(names[:_MOST_SLICES], values[:, 0], values[:, 1:], quantity="0 to 1, larger is better")
+
+
+def _transport(question: Question, table: Any) -> Figure:
+    del question
+    return transfer_figures.transport_panel(table)
+
+
+def _risk_coverage(question: Question, table: Any) -> Figure:
+    del question
+    return transfer_figures.risk_coverage(table)
 
 
 def _decision(question: Question, table: Any) -> Figure:
@@ -224,5 +254,45 @@ _PLANS = (
         "Read it at the threshold probability at which you would act. The model is worth using only where the solid "
         "line lies above both acting on every film (dashed) and acting on none (dotted).",
         _decision,
+    ),
+    _Plan(
+        "floor",
+        "The model beside shortcuts",
+        OWN_PLACE,
+        "floor",
+        "gain_over_floor",
+        "Dots are the AUROC of the model and of small probes that see only the border, the corners, the size, the "
+        "bytes or the brightness of a film; bars are intervals. The whole thumbnail is a simple baseline, not a shortcut.",
+        _floor,
+    ),
+    _Plan(
+        "slices",
+        "Group by group",
+        OWN_PLACE,
+        "slices",
+        "auroc",
+        "One line a group and measure: the dot is the value, the bar its interval. Where bars overlap widely, chance "
+        "may explain the difference; “withheld” means too few patients to say.",
+        _slices,
+    ),
+    _Plan(
+        "transport",
+        "Transport: from validation to these films",
+        OWN_PLACE,
+        "transport",
+        "score_shift_positive",
+        "Hollow squares: validation patients, on whom the threshold was chosen. Discs: these films, at the same "
+        "threshold. A disc away from its square is what the change of films did.",
+        _transport,
+    ),
+    _Plan(
+        "risk-coverage",
+        "Risk and coverage",
+        OWN_PLACE,
+        "risk_coverage",
+        "area_under_risk_coverage",
+        "From left to right, more and more films are answered, the surest first; the height is the share of wrong "
+        "decisions among them. A model that knows when it does not know starts low and rises late.",
+        _risk_coverage,
     ),
 )

@@ -81,6 +81,8 @@ TITLES = {
     "auroc_difference": "AUROC, difference to the rest",
     "sensitivity_difference": "Sensitivity, difference to the rest",
     "specificity_difference": "Specificity, difference to the rest",
+    "shortcut_floor": "Shortcut floor: AUROC of the strongest shortcut",
+    "gain_over_floor": "Gain over the shortcut floor, in AUROC",
     "macro_auroc": "AUROC, mean over classes",
     "hand_till_auroc": "Hand and Till's AUROC",
 }

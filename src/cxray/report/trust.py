@@ -16,11 +16,20 @@ from markupsafe import Markup
 from cxray.evaluate.evaluation import Evaluation
 from cxray.evaluate.judge import FEW
 from cxray.evaluate.operating import FROZEN, GIVEN, VALIDATION
-from cxray.report.questions import Question, questions_of
-from cxray.report.sentences import fact, name, plural, weigh
+from cxray.evaluate.record import Record
+from cxray.report.numbers import interval, level, shown
+from cxray.report.questions import Question, find_record, questions_of
+from cxray.report.sentences import fact, name, per_hundred, plural, weigh
 
 GOOD, CAUTION, PROBLEM, UNKNOWN = "good", "caution", "problem", "unknown"
 ENOUGH = 100
+# The split of films that come from another place than the training films.
+EXTERNAL = "external"
+# A shortcut whose AUROC is surely above this is open; the audit warns from the same value on.
+OPEN_FLOOR = 0.7
+_SHIFTS = ("score_shift_positive", "score_shift_negative")
+# A shift of a class smaller than this (0.5 is none) moves few decisions, however sure it is.
+_SHIFT = 0.1
 _ORDER = (PROBLEM, CAUTION, UNKNOWN, GOOD)
 
 
@@ -59,12 +68,32 @@ def advice(found: Sequence[Light]) -> list[str]:
     return list(dict.fromkeys(light.advice for light in ranked if light.advice))
 
 
-def _unseen(evaluation: Evaluation) -> Finding:
+def _leak(evaluation: Evaluation) -> Finding:
+    """Has the model met these films or patients before? Their split says so, and the audit of the data."""
+    audit = _audit(evaluation)
+    errors = int(audit.get("errors") or 0)
+    split = _split(evaluation)
+    if errors and split.state != PROBLEM:
+        text = Markup("The audit of {} found {} {} that can make these numbers wrong: {}.").format(
+            audit.get("source") or "the data",
+            fact(errors, "audit/errors"),
+            plural(errors, "error"),
+            _codes(audit.get("accepted")),
+        )
+        return Finding(PROBLEM, text, "Mend what the audit found, then train and judge again.")
+    if split.state != GOOD or not audit:
+        return split
+    return Finding(
+        GOOD, split.text + Markup(" The audit of {} found no leak.").format(audit.get("source") or "the data")
+    )
+
+
+def _split(evaluation: Evaluation) -> Finding:
     splits: Mapping[str, int] = evaluation.facts.get("splits") or {}
     if splits.get("train"):
         trained = Markup("{} judged films are training films.").format(fact(splits["train"], "splits/train"))
         return Finding(PROBLEM, trained, "Judge films of patients that were not used for training.")
-    if set(splits) == {"test"}:
+    if splits and set(splits) <= {"test", EXTERNAL}:
         return Finding(GOOD, Markup("Every film is marked as a test film."))
     if splits.get("validation"):
         text = Markup("Validation films: the model and its threshold were chosen on them, so the numbers flatter it.")
@@ -139,24 +168,70 @@ def _calibrated(evaluation: Evaluation) -> Finding:
     return Finding(GOOD, Markup("No miscalibration is visible on these films."))
 
 
-def _shortcuts(evaluation: Evaluation) -> Finding:
-    found: Any = evaluation.facts.get("audit")
-    if not isinstance(found, Mapping):
-        text = Markup("Not examined: a predictions table cannot show them.")
-        advised = "Run cxray audit on the data: leaks, duplicates and shortcuts can explain a good result."
-        return Finding(UNKNOWN, text, advised)
-    source = str(found.get("source") or "the data")
-    errors = int(found.get("errors") or 0)
-    if errors:
-        counted = Markup("The audit of {} found {} {} that can make these numbers wrong: {}.").format(
-            source, fact(errors, "audit/errors"), plural(errors, "error"), _codes(found.get("accepted"))
+def _shift(evaluation: Evaluation) -> Finding:
+    """Do these films look to the model like those it was chosen on? Told from its scores, class by class."""
+    shifts = _audit(evaluation).get("shifts") or []
+    known = [record for record in evaluation.records if record.name in _SHIFTS and not record.slice]
+    given = [record for record in known if record.value is not None]
+    if not known and not shifts:
+        text = Markup("Not examined: that needs the scores of validation films, or an audit of the data.")
+        return Finding(UNKNOWN, text, "Give the validation table with --validation.")
+    moved = [record for record in given if abs((record.value or 0.5) - 0.5) > _SHIFT and weigh(record, 0.5)]
+    if moved:
+        worst = max(moved, key=lambda record: abs((record.value or 0.5) - 0.5))
+        kind = "with" if worst.name == _SHIFTS[0] else "without"
+        text = Markup(
+            "Films {} {} score higher here than validation films of the same kind {} times in 100; 50 would be no "
+            "shift."
+        ).format(kind, name(worst.label), per_hundred(worst))
+        return Finding(
+            CAUTION, text, "Ask what differs (machine, age, time), and choose the threshold where it is used."
         )
-        return Finding(PROBLEM, counted, "Mend what the audit found, then train and judge again.")
-    if found.get("warnings"):
-        text = Markup("The audit of {} found no leak, but warns of {}, which can explain a good result.")
-        advised = "Compare the model with the shortcut floor that cxray audit measures, and mend what it warns of."
-        return Finding(CAUTION, text.format(source, _codes(found["warnings"])), advised)
-    return Finding(GOOD, Markup("The audit of {} found none.").format(source))
+    if shifts:
+        text = Markup("The audit says: {}").format(name(str(shifts[0].get("title", "")), 200))
+        return Finding(CAUTION, text, "Ask what differs between training and test films before trusting either.")
+    if not given:
+        return Finding(UNKNOWN, Markup("{}").format(known[0].withheld))
+    return Finding(GOOD, Markup("Of each kind, films here score like validation films."))
+
+
+def _floor(evaluation: Evaluation) -> Finding:
+    """Does the model know more than the border, the size and the brightness of a film?"""
+    gains = [record for record in evaluation.records if record.name == "gain_over_floor" and not record.slice]
+    given = [record for record in gains if record.value is not None]
+    if not given:
+        return _floor_unknown(evaluation, gains)
+    worst = min(given, key=lambda record: record.low if record.low is not None else -1.0)
+    floor = find_record(evaluation, "shortcut_floor", worst.label)
+    gain = Markup("The model adds {} to the AUROC of the strongest shortcut").format(shown(worst))
+    if worst.low is None or worst.low <= 0:
+        text = gain + Markup(", which cannot be told from nothing.")
+        return Finding(PROBLEM, text, "A shortcut explains the result as well as the lungs do: mend the data first.")
+    text = gain + Markup(" ({} interval {}).").format(level(worst), interval(worst))
+    if floor is not None and floor.low is not None and floor.low >= OPEN_FLOOR:
+        text += Markup(
+            " But that shortcut alone reaches {}: part of the model's result may be borrowed from it."
+        ).format(shown(floor))
+        return Finding(
+            CAUTION, text, "Crop or mask the outside of the lungs and test again; mix the sources in each class."
+        )
+    return Finding(GOOD, text)
+
+
+def _floor_unknown(evaluation: Evaluation, gains: Sequence[Record]) -> Finding:
+    audit = _audit(evaluation)
+    advised = "Run cxray audit on the data, then judge with --audit: leaks and shortcuts can explain a good result."
+    if gains:
+        return Finding(UNKNOWN, Markup("{}").format(gains[0].withheld), advised)
+    if audit.get("warnings"):
+        text = Markup("Not measured on these films, but the audit of {} warns of {}.")
+        return Finding(CAUTION, text.format(audit.get("source") or "the data", _codes(audit["warnings"])), advised)
+    return Finding(UNKNOWN, Markup("Not examined: a predictions table cannot show shortcuts."), advised)
+
+
+def _audit(evaluation: Evaluation) -> Mapping[str, Any]:
+    found = evaluation.facts.get("audit")
+    return found if isinstance(found, Mapping) else {}
 
 
 def _codes(words: Any) -> Markup:
@@ -164,18 +239,24 @@ def _codes(words: Any) -> Markup:
 
 
 def _elsewhere(evaluation: Evaluation) -> Finding:
-    del evaluation  # no table of predictions can answer this one
-    text = Markup("This table cannot tell. Other hospitals, ages and machines usually give worse results.")
-    return Finding(UNKNOWN, text, "Judge films of another hospital before anything is concluded for it.")
+    place = evaluation.facts.get("external")
+    splits: Mapping[str, int] = evaluation.facts.get("splits") or {}
+    if place:
+        return Finding(GOOD, Markup("These films come from elsewhere, as declared: {}.").format(name(str(place))))
+    if set(splits) == {EXTERNAL}:
+        return Finding(GOOD, Markup("Every film is marked as coming from elsewhere."))
+    text = Markup("Nothing here is known to come from elsewhere. Other hospitals, ages and machines usually do worse.")
+    return Finding(UNKNOWN, text, "Judge films of another hospital (--external NAME) before claiming anything for it.")
 
 
 _RULES: dict[str, tuple[str, Callable[[Evaluation], Finding]]] = {
-    "unseen": ("Films the model has not learnt from", _unseen),
-    "patients": ("Patients are known", _patients),
-    "threshold": ("Threshold chosen on other films", _threshold),
+    "leak": ("Films the model has not learnt from", _leak),
+    "shift": ("Films like those it was chosen on", _shift),
+    "floor": ("More than shortcuts", _floor),
     "enough": ("Enough films of each kind", _enough),
-    "complete": ("Every film has a result", _complete),
     "calibrated": ("Scores can be read as probabilities", _calibrated),
-    "shortcuts": ("No leaks, duplicates or shortcuts", _shortcuts),
     "elsewhere": ("It works elsewhere", _elsewhere),
+    "threshold": ("Threshold chosen on other films", _threshold),
+    "patients": ("Patients are known", _patients),
+    "complete": ("Every film has a result", _complete),
 }

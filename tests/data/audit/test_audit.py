@@ -34,6 +34,7 @@ def test_equal_seeds_give_equal_findings_and_the_folder_is_complete(copy_folder:
     assert sorted(path.name for path in (tmp_path / "out" / "tables").iterdir()) == [
         "films.csv",
         "pairs.csv",
+        "probe_scores.csv",
         "probes.csv",
         "suspects.csv",
     ]
