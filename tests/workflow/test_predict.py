@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
 from cxray.cli import cli
 from cxray.errors import CxrayError
 from cxray.records import Predictions
+from cxray.runtime.rows import journal_of
 from cxray.tables import read_table
 from tests.conftest import draw
 
@@ -26,7 +31,7 @@ def test_one_row_a_film_with_label_split_and_patient(tiny_run: Path, phantom_fil
     assert result.exit_code == 0, result.output
     assert list(read_table(out)) == [
         "path", "patient", "split", "label", "score_NORMAL", "score_PNEUMONIA",
-        "predicted", "decision", "gate", "error", "model", "threshold",
+        "predicted", "decision", "gate", "error", "model", "training_audit", "threshold",
     ]  # fmt: skip
     table = Predictions.read(out)
     assert len(table) == len(list((phantom_films / "test").rglob("*.png")))
@@ -100,6 +105,31 @@ def test_choosing_a_threshold_on_test_films_is_refused(tiny_run: Path, phantom_f
     result = run("evaluate", table, "--validation", table, "--out", tmp_path / "judged")
     assert isinstance(result.exception, CxrayError) and result.exception.exit_code == 7
     assert not (tmp_path / "judged").exists()
+
+
+def test_a_killed_prediction_goes_on_behind_its_last_row(tiny_run: Path, tmp_path: Path) -> None:
+    film = draw(tmp_path / "film.png", seed=1, side=70)
+    films, out = tmp_path / "films", tmp_path / "p.csv"
+    films.mkdir()
+    for number in range(3000):
+        (films / f"{number:04d}.png").hardlink_to(film)
+    command = [sys.executable, "-m", "cxray", "predict", str(tiny_run), str(films), "--out", str(out)]
+    journal = journal_of(out)
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and not (journal.exists() and journal.stat().st_size > 20_000):
+            time.sleep(0.002)
+        process.kill()
+    assert journal.exists() and not out.exists()
+    resumed = subprocess.run([*command, "--resume"], capture_output=True, text=True, check=False)
+    assert resumed.returncode == 0, resumed.stderr
+    done = int(resumed.stderr.partition("Resuming: ")[2].partition(" of 3000 films are done")[0])
+    assert 64 <= done < 3000
+    table = Predictions.read(out)
+    assert table.path.tolist() == [str(path) for path in sorted(films.iterdir())]
+    assert np.ptp(table.scores[:, 0]) < 1e-6
+    again = subprocess.run([*command, "--resume"], capture_output=True, text=True, check=False)
+    assert again.returncode == 2 and "nothing to resume" in again.stderr
 
 
 def test_comparing_two_tables(tiny_run: Path, phantom_films: Path, tmp_path: Path) -> None:

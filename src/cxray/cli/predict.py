@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -17,16 +18,22 @@ from cxray.errors import PartialResult
 @click.option("--out", type=PATH, required=True, help="The predictions table to write, .csv or .parquet.")
 @click.option("--split", default="", help="Score only films of this split: train, validation or test.")
 @click.option("--threads", type=click.IntRange(min=0), default=0, help="Processor threads; 0 = all.")
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "bfloat16"]),
+    default="float32",
+    show_default=True,
+    help="Arithmetic; bfloat16 is faster on recent processors and moves scores.",
+)
+@click.option("--resume", is_flag=True, help="Go on behind the rows that an earlier, killed call left.")
 @engine_option
 @json_option
-def command(
-    bundle: Path, images: tuple[Path, ...], out: Path, split: str, threads: int, engine: str, as_json: bool
-) -> None:
+def command(bundle: Path, images: tuple[Path, ...], out: Path, as_json: bool, **options: Any) -> None:
     """Score IMAGES (films, folders or tables) with BUNDLE and write one row a film.
 
     Labels and splits are taken over from folder names or table columns where they are known, so that the table can be
     judged with `cxray evaluate`. A film that cannot be read has its row, with the reason in `error`, and the exit
-    code is 8.
+    code is 8. Rows are written as they come, in constant memory; after a kill or Ctrl-C, --resume goes on from there.
 
     \b
     Example:
@@ -34,16 +41,15 @@ def command(
     """
     from cxray.workflow.predict import predict
 
-    scored = predict(bundle, images, out, engine=engine, threads=threads, split=split)
+    scored = predict(bundle, images, out, **options)
     if as_json:
         print_json({"out": str(scored.path), "films": scored.films, "failed": scored.failed})
     else:
         click.echo(f"{scored.films} films scored, {scored.failed} of them without a result. Table: {scored.path}")
-        if (scored.table.label != "").any():
+        if scored.has_labels:
             click.echo(f"Next:   cxray evaluate {scored.path} --out judged")
     if scored.failed:
-        first = next(reason for reason in scored.table.error if reason)
         raise PartialResult(
-            f"{scored.failed} of {scored.films} films have no result, the first because: {first}",
+            f"{scored.failed} of {scored.films} films have no result, the first because: {scored.first_error}",
             f"The others are in {scored.path}; see its column `error`.",
         )

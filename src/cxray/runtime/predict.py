@@ -32,6 +32,8 @@ from cxray.runtime.gate import Gate, Verdict
 
 BATCH = 16
 WINDOW_BATCHES = 4
+# Of probabilities, for arithmetic of fewer bits than float32 that the user asked for by name.
+REDUCED_TOLERANCE = 0.01
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -51,20 +53,25 @@ class Answer:
 class Predictor:
     """A verified bundle on an engine."""
 
-    def __init__(self, bundle: Bundle, engine: Engine) -> None:
-        self.bundle, self.engine = bundle, engine
+    def __init__(self, bundle: Bundle, engine: Engine, *, tolerance: float = GOLDEN_TOLERANCE) -> None:
+        self.bundle, self.engine, self.tolerance = bundle, engine, tolerance
         self.gate = Gate.of(bundle)
         self._verify()
 
     @classmethod
-    def open(cls, folder: Path, engine: str = "auto", *, threads: int = 0) -> Predictor:
+    def open(cls, folder: Path, engine: str = "auto", *, threads: int = 0, precision: str = "float32") -> Predictor:
         """Load a bundle and check that this engine gives the golden scores.
+
+        `precision` "bfloat16" is faster on processors that know it; the golden film may then be off by
+        `REDUCED_TOLERANCE` in probability.
 
         Raises:
             BundleError: the bundle is damaged, or its golden film gets other scores here.
         """
         bundle = load_bundle(folder)
-        return cls(bundle, open_engine(bundle.graph, engine, threads=threads))
+        tolerance = GOLDEN_TOLERANCE if precision == "float32" else REDUCED_TOLERANCE
+        opened = open_engine(bundle.graph, engine, threads=threads, precision=precision)
+        return cls(bundle, opened, tolerance=tolerance)
 
     def scores(self, films: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
         """Prepared films uint8 (N, height, width) to probabilities (N, K)."""
@@ -102,16 +109,24 @@ class Predictor:
     def _verify(self) -> None:
         film = prepare_file(self.bundle.folder / GOLDEN, self.bundle.card)
         difference = float(np.abs(self.scores(film[np.newaxis])[0] - self.bundle.golden_scores).max())
-        if not difference <= GOLDEN_TOLERANCE:
+        if not difference <= self.tolerance:
             raise BundleError(
                 f"The golden film of {self.bundle.folder} gets scores that are off by {difference:.2g} on "
-                f"{self.engine.name}; at most {GOLDEN_TOLERANCE:g} is accepted.",
+                f"{self.engine.name}; at most {self.tolerance:g} is accepted.",
                 "Try --engine onnxruntime; if that fails too, copy the bundle again.",
             )
 
 
-def as_table(bundle: Bundle, answers: Sequence[Answer]) -> Predictions:
-    """Answers as the predictions table of the file contract, with the bundle's decisions and frozen threshold."""
+def metadata_names(records: Iterable[ImageRecord]) -> tuple[str, ...]:
+    """All names of metadata that any record has, in the order of their first appearance."""
+    return tuple(dict.fromkeys(name for record in records for name in record.metadata))
+
+
+def as_table(bundle: Bundle, answers: Sequence[Answer], metadata: Sequence[str] | None = None) -> Predictions:
+    """Answers as the predictions table of the file contract, with the bundle's decisions and frozen threshold.
+
+    `metadata` names the columns of the input that are kept; without it, all that these answers' records have.
+    """
     shape = (len(answers), len(bundle.classes))
     scores = np.array([answer.scores for answer in answers], dtype=np.float64).reshape(shape)
     predicted = [_most_probable(bundle, row) for row in scores]
@@ -128,7 +143,7 @@ def as_table(bundle: Bundle, answers: Sequence[Answer]) -> Predictions:
         gate=_text(answer.verdict.answer if answer.verdict else "" for answer in answers),
         error=_text(answer.error for answer in answers),
         findings=_findings(bundle, records),
-        metadata=_metadata(bundle, records),
+        metadata=_metadata(bundle, records, metadata_names(records) if metadata is None else metadata),
     )
 
 
@@ -173,7 +188,7 @@ def _findings(bundle: Bundle, records: Sequence[ImageRecord]) -> npt.NDArray[np.
     return np.array([[np.nan if cell is None else float(cell) for cell in row] for row in cells], dtype=np.float64)
 
 
-def _metadata(bundle: Bundle, records: Sequence[ImageRecord]) -> dict[str, npt.NDArray[Any]]:
+def _metadata(bundle: Bundle, records: Sequence[ImageRecord], names: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
     columns = {"model": _text(bundle.identifier for _ in records)}
     audit = as_cell(bundle.facts.get("audit"))
     if audit:
@@ -181,7 +196,7 @@ def _metadata(bundle: Bundle, records: Sequence[ImageRecord]) -> dict[str, npt.N
     if bundle.task == "classes" and bundle.positive in bundle.thresholds:
         columns["threshold"] = np.full(len(records), bundle.thresholds[bundle.positive].value)
     ours = {"predicted", "decision", "gate", "error", *columns, *bundle.classes}
-    for name in dict.fromkeys(key for record in records for key in record.metadata):
+    for name in names:
         # A column of the input that is called like one of ours keeps its values under another name.
         kept = f"input_{name}" if name in ours or name.startswith(SCORE_PREFIX) else name
         columns[kept] = _text(record.metadata.get(name, "") for record in records)

@@ -1,31 +1,55 @@
-"""`cxray predict`: films in, the predictions table out. Starts without TensorFlow."""
+"""`cxray predict`: films in, the predictions table out. Starts without TensorFlow.
+
+    films ─► decode pool ─► batches ─► engine ─► rows, a chunk at a time ─► the table, when all are there
+
+Memory does not grow with the films. After a kill, `resume` goes on behind the last row that was written.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
 from cxray import progress, rundir
 from cxray.data.intake import read_inputs
 from cxray.errors import DataError, UsageError
-from cxray.records import Predictions
-from cxray.runtime.predict import Predictor
+from cxray.records import ImageRecord, Predictions
+from cxray.runtime.predict import Predictor, as_table, metadata_names
+from cxray.runtime.rows import RowJournal, journal_of
 from cxray.tables import is_table
+
+ROWS_AT_ONCE = 64
 
 
 @dataclasses.dataclass(frozen=True)
 class Scored:
-    """A written predictions table and how many films it holds, and how many of them have no result."""
+    """A written predictions table: how many films it holds, how many of them have no result and why the first has none,
+    and whether any film carries a label, so that the table can be judged."""
 
-    table: Predictions
     path: Path
     films: int
     failed: int
+    first_error: str
+    has_labels: bool
+
+    @property
+    def table(self) -> Predictions:
+        """The table, read back from disk."""
+        return Predictions.read(self.path)
 
 
 def predict(
-    bundle: Path, inputs: Sequence[Path], out: Path, *, engine: str = "auto", threads: int = 0, split: str = ""
+    bundle: Path,
+    inputs: Sequence[Path],
+    out: Path,
+    *,
+    engine: str = "auto",
+    threads: int = 0,
+    precision: str = "float32",
+    split: str = "",
+    resume: bool = False,
 ) -> Scored:
     """Score films with a bundle and write the predictions table.
 
@@ -33,19 +57,17 @@ def predict(
         bundle: the bundle's folder (or the run's).
         inputs: film files, folders or tables; `split` keeps only their films of that split.
         out: `.csv` or `.parquet`.
-        engine: "auto", "onnxruntime" or "openvino".
+        engine: "auto", "onnxruntime", "openvino" or "onnxruntime:PROVIDER".
         threads: processor threads of one inference, 0 = all.
+        precision: "float32", or "bfloat16" (see `Predictor.open`).
+        resume: go on behind the rows that an earlier, killed call left.
 
     Raises:
         BundleError, UsageError, DataError: nothing could be scored. A single unreadable film is a row with an `error`.
         OutputError: the table could not be written.
     """
-    if not is_table(out):
-        raise UsageError(f"--out {out} must end in .csv or .parquet.", "Example: --out predictions.csv")
-    if out.is_dir():
-        raise UsageError(f"--out {out} is a folder; a file was expected.", f"Example: --out {out / 'predictions.csv'}")
-    rundir.check_writable(out)
-    predictor = Predictor.open(bundle, engine, threads=threads)
+    _check_out(out, resume=resume)
+    predictor = Predictor.open(bundle, engine, threads=threads, precision=precision)
     bundled = predictor.bundle
     findings = bundled.classes if bundled.task == "findings" else ()
     intake = read_inputs(inputs, bundled.classes, findings=findings)
@@ -56,6 +78,33 @@ def predict(
         )
     for reason, count in intake.passed_over.items():
         progress.say(f"Passed over: {count} × {reason}.")
-    table = predictor.predict(records)
-    table.write(out)
-    return Scored(table, out, len(table), int((table.error != "").sum()))
+    return _write_rows(predictor, records, out, resume=resume)
+
+
+def _check_out(out: Path, *, resume: bool) -> None:
+    if out.suffix.lower() not in (".csv", ".parquet") or not is_table(out):
+        raise UsageError(f"--out {out} must end in .csv or .parquet.", "Example: --out predictions.csv")
+    if out.is_dir():
+        raise UsageError(f"--out {out} is a folder; a file was expected.", f"Example: --out {out / 'predictions.csv'}")
+    rundir.check_writable(out)
+    if resume and out.exists() and not journal_of(out).exists():
+        raise UsageError(f"{out} is whole already; there is nothing to resume.", "Leave out --resume to score again.")
+
+
+def _write_rows(predictor: Predictor, records: Sequence[ImageRecord], out: Path, *, resume: bool) -> Scored:
+    kept = metadata_names(records)
+    columns = as_table(predictor.bundle, [], kept).columns()
+    with RowJournal(out, columns, resume=resume) as journal:
+        if journal.done:
+            journal.check_paths(records, predictor.bundle.identifier)
+            progress.say(f"Resuming: {journal.done} of {len(records)} films are done.")
+        left = records[journal.done :]
+        answers = progress.track(predictor.stream(left), total=len(left), what="Predicting")
+        try:
+            while chunk := list(itertools.islice(answers, ROWS_AT_ONCE)):
+                journal.append(as_table(predictor.bundle, chunk, kept))
+        except KeyboardInterrupt:
+            progress.say(f"{journal.done} of {len(records)} films are done; --resume goes on from there.")
+            raise
+        journal.close()
+        return Scored(out, journal.done, journal.failed, journal.first_error, journal.labelled)
