@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
 
 from cxray.bundle import GATE, Bundle
 from cxray.errors import BundleError
@@ -186,6 +185,8 @@ def drift(gate: Gate, answers: Sequence[str]) -> Drift | None:
     judged = [answer for answer in answers if answer]
     if len(judged) < MINIMUM_BATCH:
         return None
+    from scipy import special  # half of the start-up time of `predict`, for one number of a whole batch
+
     flagged = sum(answer != INSIDE for answer in judged)
     low = float(special.betaincinv(flagged, len(judged) - flagged + 1, 0.05)) if flagged else 0.0
     return Drift(len(judged), flagged, gate.false_flag_rate, low, low > 2 * gate.false_flag_rate)
