@@ -1,4 +1,4 @@
-"""The matrix of pixel variants: {MONOCHROME1, MONOCHROME2} x 14 ways to store and window a film.
+"""The matrix of pixel variants: {MONOCHROME1, MONOCHROME2} x 16 ways to store and window a film.
 
 Each variant is (pixels, bits, elements, options of dcm2pnm that do the same).
 """
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tests.data.dicom.films import chest, look_up_table
+from tests.data.dicom.films import FileDataset, chest, film, look_up_table
 
 _CURVE = np.linspace(0, 1, 4096) ** 0.5 * 65535
 _NO_RESCALE: dict[str, Any] = {"RescaleSlope": None, "RescaleIntercept": None, "RescaleType": None}
@@ -51,3 +51,10 @@ POLARITIES = ("MONOCHROME1", "MONOCHROME2")
 MATRIX: dict[str, tuple[str, Variant]] = {
     f"{name}, {polarity}": (polarity, variant) for polarity in POLARITIES for name, variant in _SHAPES.items()
 }
+
+
+def variant_film(name: str) -> FileDataset:
+    """The film of one variant, with the presentation LUT shape that its polarity requires (PS3.3, C.8.11.3)."""
+    polarity, (pixels, bits, elements, _) = MATRIX[name]
+    shape = "INVERSE" if polarity == "MONOCHROME1" else "IDENTITY"
+    return film(pixels, bits=bits, PhotometricInterpretation=polarity, PresentationLUTShape=shape, **elements)

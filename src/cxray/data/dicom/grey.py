@@ -27,6 +27,7 @@ KEYWORDS = (
     "WindowCenter", "WindowWidth", "VOILUTFunction",
 )  # fmt: skip
 Floats = npt.NDArray[np.float64]
+_CONTRADICTION = {"MONOCHROME1": "IDENTITY", "MONOCHROME2": "INVERSE"}
 _FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 
 
@@ -54,12 +55,13 @@ def grey_table(dataset: Any, facts: list[str], *, name: str) -> npt.NDArray[np.f
     values = _declared_values(dataset)
     values, black, white = _modality(dataset, values, facts, name)
     grey = _values_of_interest(dataset, values, (black, white), facts)
-    if text(dataset, "PhotometricInterpretation").upper() == "MONOCHROME1":
-        # Once, whatever PresentationLUTShape says: INVERSE only repeats it, and many films lack it.
+    polarity, shape = text(dataset, "PhotometricInterpretation").upper(), text(dataset, "PresentationLUTShape").upper()
+    if polarity == "MONOCHROME1":
+        # Once: PresentationLUTShape INVERSE only repeats it (C.8.11.3.1.2), and many films lack it.
         grey = 1 - grey
         facts.append("MONOCHROME1 inverted")
-    elif text(dataset, "PresentationLUTShape").upper() == "INVERSE":
-        facts.append("PresentationLUTShape INVERSE ignored, because the film is MONOCHROME2")
+    if shape == _CONTRADICTION.get(polarity):
+        facts.append(f"PresentationLUTShape {shape} ignored, because the film is {polarity}")
     return np.clip(grey, 0, 1).astype(np.float32)
 
 
