@@ -96,9 +96,11 @@ class Predictions:
             raise DataError(f"Scores must have one row a film and one column a class {shape}, got {self.scores.shape}.")
         known = self.scores[~np.isnan(self.scores)]
         if known.size and (known.min() < 0 or known.max() > 1):
+            strange = ((self.scores < 0) | (self.scores > 1)).any(axis=1)
             raise DataError(
-                f"Scores must be probabilities between 0 and 1, but reach from {known.min():g} to {known.max():g}.",
-                "Apply a sigmoid or softmax before saving them.",
+                f"Scores must be probabilities between 0 and 1, but reach from {known.min():g} to {known.max():g}; "
+                f"{strange.sum()} of {len(strange)} films are concerned, the first is {self.path[strange][0]}.",
+                "Apply a sigmoid or softmax before saving them; leave the cell empty where there is no result.",
             )
 
     def __len__(self) -> int:

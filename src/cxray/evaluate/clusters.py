@@ -71,6 +71,8 @@ def design_effect(hits: Floats, patient: Codes) -> float:
     cannot tell, and each patient is counted once: films divided by patients.
     """
     films, patients = hits.size, count(patient)
+    if patients == films:
+        return 1.0
     rate = hits.mean()
     if rate in (0.0, 1.0) or patients < LEAST_PATIENTS:
         return films / patients

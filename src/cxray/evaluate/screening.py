@@ -19,6 +19,8 @@ from cxray.evaluate.record import Codes, Flags, Floats
 from cxray.records import Predictions
 
 _MOST_NAMED = 1000
+# Words for a truth that name no class, so that nobody can tell which of them means the finding.
+_CODES = frozenset({"0", "1", "0.0", "1.0", "true", "false", "yes", "no", "positive", "negative", "pos", "neg"})
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -195,6 +197,7 @@ def _with_truth(table: Predictions, warnings: list[str]) -> tuple[Flags, dict[st
     labelled = np.asarray(table.label != "", dtype=bool)
     _report_missing_truth(int(np.count_nonzero(~labelled)), warnings)
     if len(table.classes) == 1:
+        _check_only_class(table.label[labelled], table.classes[0], warnings)
         return labelled, {}
     known = labelled & np.isin(table.label, table.classes)
     unknown = _counts(table.label[labelled & ~known])
@@ -208,6 +211,20 @@ def _with_truth(table: Predictions, warnings: list[str]) -> tuple[Flags, dict[st
     for name, films in unknown.items():
         warnings.append(f"{films} films are labelled {name!r}, a class without a score; they are not judged.")
     return known, unknown
+
+
+def _check_only_class(labels: Any, name: str, warnings: list[str]) -> None:
+    """Refuse labels in other words than the only class with a score: all films would count as healthy."""
+    others = _counts(labels)
+    if name in others or not others:
+        return
+    if len(others) > 1 or next(iter(others)).lower() in _CODES:
+        raise LabelError(
+            f"The only class with a score is {name!r}, but the labels are: {', '.join(list(others)[:8])}."
+            f"{_near(name, tuple(others))}",
+            f"Say which label means it, for example --label 1={name}.",
+        )
+    warnings.append(f"No film is labelled {name!r}; all {labels.size} count as without it.")
 
 
 def _report_missing_truth(films: int, warnings: list[str]) -> None:
