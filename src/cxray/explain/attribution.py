@@ -26,8 +26,8 @@ from cxray.explain.opened import OpenedModel, log_odds
 
 Map = npt.NDArray[np.float32]
 CLASS_ACTIVATION, OCCLUSION = "class_activation", "occlusion"
-# Patches a side: with the second, shifted tiling 41 films, below a second on two cores at 224 pixels.
-OCCLUSION_PLACES = 5
+# Patches a side: with the second, shifted tiling 61 films, 0.7 seconds on two cores at 224 pixels.
+OCCLUSION_PLACES = 6
 # A map whose cells differ by less than this in all cannot change a probability by more than about one point.
 FLAT_LOG_ODDS = 0.05
 

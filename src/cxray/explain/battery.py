@@ -149,7 +149,7 @@ def run_battery(
     else:
         reason = "the model calls none of the films of the class"
         measures += [test.without(0, reason) for test in (DELETION, INSERTION, HEAD, WEIGHTS, REPEATABLE)]
-    measures += _model_findings(model, sample, class_index)
+    measures += model_findings(model, sample, class_index)
     return measures, _scale(called)
 
 
@@ -307,7 +307,8 @@ def _above_chance(found: Measure) -> Measure:
     return dataclasses.replace(found, bar=bar, passed=found.low > found.null.high)
 
 
-def _model_findings(model: OpenedModel, sample: Sample, class_index: int) -> list[Measure]:
+def model_findings(model: OpenedModel, sample: Sample, class_index: int) -> list[Measure]:
+    """What the model lives on, asked by changing films: the frame's share, and AUROC with the lungs covered."""
     films, others = sample.films, sample.others
     if not (len(films) and len(others)):
         reason = "films of both kinds with known labels are needed"
