@@ -13,7 +13,7 @@ from cxray.tables import write_table
 from tests.report.predictions import findings, many_classes, two_classes
 
 
-def _probes(table, strength=0.8, target="PNEUMONIA", seed=5, name="the outer 1/32 frame"):
+def probes_of(table, strength=0.8, target="PNEUMONIA", seed=5, name="the outer 1/32 frame"):
     rng = np.random.default_rng(seed)
     noise = rng.normal(0, 1, len(table))
     scores = {
@@ -27,7 +27,7 @@ def _probes(table, strength=0.8, target="PNEUMONIA", seed=5, name="the outer 1/3
 
 def test_the_gain_is_the_paired_clustered_difference_to_the_strongest_probe():
     table = two_classes()
-    probes = _probes(table)
+    probes = probes_of(table)
     judged = with_floor(evaluate(table), table, probes)
     ill = table.label == "PNEUMONIA"
     border = probes.scores["the outer 1/32 frame"]
@@ -43,7 +43,7 @@ def test_the_gain_is_the_paired_clustered_difference_to_the_strongest_probe():
 
 def test_a_thumbnail_is_shown_but_is_no_shortcut():
     table = two_classes()
-    judged = with_floor(evaluate(table), table, _probes(table))
+    judged = with_floor(evaluate(table), table, probes_of(table))
     rows = judged.tables["floor"]
     assert rows["probe"][0] == "whole thumbnail"
     assert rows["is_shortcut"].tolist() == ["no", "yes", "yes"]
@@ -52,15 +52,15 @@ def test_a_thumbnail_is_shown_but_is_no_shortcut():
 
 def test_the_other_class_of_two_turns_the_probe_round():
     table = two_classes()
-    judged = with_floor(evaluate(table, positive="NORMAL"), table, _probes(table))
-    straight = with_floor(evaluate(table), table, _probes(table))
+    judged = with_floor(evaluate(table, positive="NORMAL"), table, probes_of(table))
+    straight = with_floor(evaluate(table), table, probes_of(table))
     assert judged.record("shortcut_floor").value == pytest.approx(straight.record("shortcut_floor").value)
 
 
 @pytest.mark.parametrize(("kept", "is_given"), [(271, True), (270, True), (269, False)])
 def test_nine_films_in_ten_must_be_matched(kept, is_given):
     table = two_classes()  # 300 films
-    probes = _probes(table)
+    probes = probes_of(table)
     few = ProbeScores(
         probes.path[:kept], probes.target[:kept], probes.label[:kept], {n: s[:kept] for n, s in probes.scores.items()}
     )
@@ -72,7 +72,7 @@ def test_nine_films_in_ten_must_be_matched(kept, is_given):
 
 def test_films_that_the_audit_labels_otherwise_do_not_count():
     table = two_classes()
-    probes = _probes(table)
+    probes = probes_of(table)
     label = probes.label.copy()
     label[:60] = "OTHER"
     gain = with_floor(evaluate(table), table, dataclasses.replace(probes, label=label)).record("gain_over_floor")
@@ -81,7 +81,7 @@ def test_films_that_the_audit_labels_otherwise_do_not_count():
 
 def test_a_question_without_a_probe_says_so():
     table = many_classes(["A", "B", "C"])
-    judged = with_floor(evaluate(table), table, _probes(table, target="B"))
+    judged = with_floor(evaluate(table), table, probes_of(table, target="B"))
     assert judged.record("gain_over_floor", "A").withheld == "The audit has no probe for A."
     assert judged.record("gain_over_floor", "B").value is not None
     assert set(judged.tables["floor"]["label"]) == {"B"}
@@ -89,7 +89,7 @@ def test_a_question_without_a_probe_says_so():
 
 def test_findings_are_matched_without_labels():
     table = findings(["effusion", "mass"])
-    probes = _probes(table, target="effusion")
+    probes = probes_of(table, target="effusion")
     probes = dataclasses.replace(probes, label=np.full(len(table), "", dtype=object))
     judged = with_floor(evaluate(table, threshold=0.5), table, probes)
     assert judged.record("shortcut_floor", "effusion").value is not None
@@ -97,7 +97,7 @@ def test_findings_are_matched_without_labels():
 
 def test_one_class_has_no_floor():
     table = two_classes(films=60, share=1.0)
-    gain = with_floor(evaluate(table, threshold=0.5), table, _probes(table)).record("gain_over_floor")
+    gain = with_floor(evaluate(table, threshold=0.5), table, probes_of(table)).record("gain_over_floor")
     assert gain.withheld == "The floor needs films of both classes."
 
 

@@ -262,7 +262,8 @@ _PLANS = (
         "floor",
         "gain_over_floor",
         "Dots are the AUROC of the model and of small probes that see only the border, the corners, the size, the "
-        "bytes or the brightness of a film; bars are intervals. The whole thumbnail is a simple baseline, not a shortcut.",
+        "bytes or the brightness of a film; bars are intervals. The whole thumbnail is a simple baseline, not a "
+        "shortcut.",
         _floor,
     ),
     _Plan(
