@@ -21,7 +21,7 @@ from cxray.evaluate.ranking import auroc_interval
 from cxray.explain import faithfulness
 from cxray.explain.attribution import CLASS_ACTIVATION, Attribution, explain_films, method_of, upsample
 from cxray.explain.lungs import lung_field
-from cxray.explain.measures import Measure, Test
+from cxray.explain.measures import MapTest, Measure
 from cxray.explain.opened import OpenedModel
 from cxray.explain.randomise import CASCADE, with_random_head, with_random_weights
 from cxray.explain.regions import cover_lungs, swap_frames
@@ -38,21 +38,21 @@ _HALF = 0.5
 # reported. Models of synthetic films without a planted mark stay below both (benchmarks/README.md).
 FRAME_LIMIT, COVERED_LIMIT = 0.1, 0.85
 
-DELETION = Test(
+DELETION = MapTest(
     "deletion",
     "Covering the places the map names lowers the score more than covering others",
     "mean log-odds lost beyond maps in random places, RISE deletion",
     at_least=0.0,
     above=True,
 )
-INSERTION = Test(
+INSERTION = MapTest(
     "insertion",
     "Showing only the places the map names brings the score back more than others",
     "mean log-odds gained beyond maps in random places, RISE insertion",
     at_least=0.0,
     above=True,
 )
-FILM_SPECIFIC = Test(
+FILM_SPECIFIC = MapTest(
     "film_specific",
     "The film's own map beats the map of another film",
     "mean log-odds lost beyond another film's map, deletion",
@@ -60,62 +60,62 @@ FILM_SPECIFIC = Test(
     at_least=0.0,
     above=True,
 )
-HEAD = Test(
+HEAD = MapTest(
     "head_randomisation",
     "The map changes when the model's last layer forgets what it learned",
     "mean absolute rank correlation with the map of a shuffled head, Adebayo",
     at_most=_HALF,
 )
-WEIGHTS = Test(
+WEIGHTS = MapTest(
     "weight_randomisation",
     "The map changes when the whole network forgets what it learned",
     "mean absolute rank correlation with the map of a shuffled network, Adebayo",
     at_most=_HALF,
 )
-REPEATABLE = Test(
+REPEATABLE = MapTest(
     "repeatability",
     "The map stays on the patient when the film moves by 3 %",
     "mean rank correlation of maps of shifted films, moved back",
     at_least=_HALF,
 )
-ACROSS_MODELS = Test(
+ACROSS_MODELS = MapTest(
     "across_models",
     "Models trained with other seeds point at the same places",
     "mean rank correlation with the maps of the other bundles",
     decides=False,
     at_least=_HALF,
 )
-POINTING = Test(
+POINTING = MapTest(
     "pointing_game",
     "The strongest evidence lies in the known opacity",
     "share of films, peak inside the mask",
 )
-POINTING_NEAR = Test(
+POINTING_NEAR = MapTest(
     "pointing_game_tolerant",
     "The strongest evidence lies in or beside the known opacity",
     "share of films, peak within 3 % of the side of the mask",
     decides=False,
 )
-OVERLAP = Test(
+OVERLAP = MapTest(
     "overlap",
     "The strongest evidence covers the known opacity",
     "mean intersection over union at the mask's own size",
     decides=False,
 )
-LUNGS = Test(
+LUNGS = MapTest(
     "lung_share",
     "Share of the evidence inside the lung fields",
     "share of positive evidence in the estimated lung fields",
     decides=False,
 )
-FRAME = Test(
+FRAME = MapTest(
     "frame_share",
     "Share of the difference between the classes that the frame of the film carries",
     "frames of films of both classes exchanged; bootstrap",
     decides=False,
     alarm=FRAME_LIMIT,
 )
-COVERED = Test(
+COVERED = MapTest(
     "lungs_covered_auroc",
     "AUROC when the lungs are covered",
     "estimated lung fields replaced by their surroundings; DeLong",

@@ -66,7 +66,7 @@ class Measure:
 
 
 @dataclasses.dataclass(frozen=True)
-class Test:
+class MapTest:
     """What is asked of a measure: its name, its words, and its bar.
 
     `at_least` must be reached by the lower limit, `at_most` by the upper one; `above` means strictly more than
