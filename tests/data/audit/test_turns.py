@@ -6,7 +6,7 @@ from PIL import Image
 
 from cxray.data.audit.exposures import laid_straight
 from cxray.data.audit.scan import Scan
-from cxray.data.audit.turns import best_turns, near_pairs
+from cxray.data.audit.turns import best_turns, circles_of, near_pairs
 
 
 def turned(film: np.ndarray, degrees: float, *, is_mirrored: bool = False) -> np.ndarray:
@@ -19,9 +19,10 @@ def turned(film: np.ndarray, degrees: float, *, is_mirrored: bool = False) -> np
 def test_a_turned_film_is_proposed_and_its_turn_is_known(clean_scan: Scan, degrees: float, is_mirrored: bool):
     films = clean_scan.thumbnails
     planted = np.concatenate([films, turned(films[5], degrees, is_mirrored=is_mirrored)[None]])
-    first, second = near_pairs(planted)
+    circles = circles_of(planted)
+    first, second = near_pairs(circles)
     assert (5, len(films)) in zip(first.tolist(), second.tolist(), strict=True)
-    turns = best_turns(planted, np.array([5]), np.array([len(films)]))
+    turns = best_turns(circles, np.array([5]), np.array([len(films)]))
     assert turns.correlation[0] > 0.98
     assert bool(turns.is_mirrored[0]) == is_mirrored
     # The copy was mirrored first, so laying it straight turns it the other way.
@@ -51,14 +52,16 @@ def test_a_film_of_four_to_three_is_turned_as_it_was_stored():
 
 def test_few_films_or_empty_films_are_no_obstacle():
     blank = np.zeros((3, 32, 32), dtype=np.uint8)
-    assert [len(ends) for ends in near_pairs(blank[:1])] == [0, 0]
-    first, second = near_pairs(blank)
-    assert np.isfinite(best_turns(blank, first, second).correlation).all()
-    assert len(best_turns(blank, first[:0], second[:0]).degrees) == 0
+    assert [len(ends) for ends in near_pairs(circles_of(blank[:1]))] == [0, 0]
+    circles = circles_of(blank)
+    first, second = near_pairs(circles)
+    assert np.isfinite(best_turns(circles, first, second).correlation).all()
+    assert len(best_turns(circles, first[:0], second[:0]).degrees) == 0
+    assert circles_of(blank[:0]).shape[0] == 0
 
 
 def test_a_thousand_equal_films_are_not_half_a_million_pairs(clean_scan: Scan):
     films = np.repeat(clean_scan.thumbnails[:1], 1000, axis=0)
     joined = np.concatenate([clean_scan.thumbnails, films])
-    first, _ = near_pairs(joined)
+    first, _ = near_pairs(circles_of(joined))
     assert 999 <= len(first) < 40 * 1000

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from cxray.data.audit.exposures import CARD, detail_correlation, laid_straight
 from cxray.data.audit.findings import Finding, count_of, percent
 from cxray.data.audit.scan import Integers, Scan
-from cxray.data.audit.turns import Turns, best_turns, near_pairs
+from cxray.data.audit.turns import Turns, best_turns, circles_of, near_pairs
 from cxray.data.cache import WORKERS
 from cxray.data.prepare import prepare_file
 from cxray.errors import UnreadableImage
@@ -151,9 +151,9 @@ class _Candidates:
 
 def _propose(scan: Scan, films: Integers) -> _Candidates:
     """Pairs that are near and alike as thumbnails once laid straight, most alike first."""
-    thumbnails = scan.thumbnails[films]
-    first, second = near_pairs(thumbnails)
-    turns = best_turns(thumbnails, first, second)
+    circles = circles_of(scan.thumbnails[films])
+    first, second = near_pairs(circles)
+    turns = best_turns(circles, first, second)
     alike = np.flatnonzero(turns.correlation >= _THUMBNAIL_CORRELATION)
     best = alike[np.argsort(-turns.correlation[alike], kind="stable")][:_MOST_CANDIDATES]
     return _Candidates(films[first[best]], films[second[best]], turns.select(best))
