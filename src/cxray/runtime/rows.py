@@ -8,12 +8,12 @@ Reading, too, is done a block at a time.
 
 from __future__ import annotations
 
-import contextlib
+import csv
+import io
 import itertools
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -38,7 +38,7 @@ class RowJournal:
         """
         self.out, self.path = out, journal_of(out)
         self.names = list(columns)
-        self.schema = _schema(columns)
+        self.numbers = {name for name, column in columns.items() if column.dtype.kind == "f"}
         self.done, self.failed, self.labelled, self.first_error = 0, 0, False, ""
         try:
             size = self._recover() if resume and self.path.exists() else 0
@@ -106,19 +106,15 @@ class RowJournal:
         self.first_error = self.first_error or next(filter(None, errors), "")
 
     def _write(self, columns: Mapping[str, Column], *, header: bool) -> None:
-        import pyarrow as pa
-        import pyarrow.csv
-
         if list(columns) != self.names:
             raise ValueError(f"rows with the columns {list(columns)} do not fit a table of {self.names}")
-        arrays = [
-            pa.array(_cells(column), type=field.type)
-            for column, field in zip(columns.values(), self.schema, strict=True)
-        ]
-        buffer = pa.BufferOutputStream()
-        options = pa.csv.WriteOptions(include_header=header, quoting_style="needed")
-        pa.csv.write_csv(pa.table(arrays, schema=self.schema), buffer, options)
-        self._stream.write(buffer.getvalue())
+        text = io.StringIO()
+        # Python's own writer: Arrow would load itself, and pandas with it, for the table of a single film.
+        writer = csv.writer(text, lineterminator="\n")
+        if header:
+            writer.writerow(self.names)
+        writer.writerows(zip(*(_cells(column) for column in columns.values()), strict=True))
+        self._stream.write(text.getvalue().encode("utf-8"))
         self._stream.flush()
 
     def _recover(self) -> int:
@@ -127,41 +123,34 @@ class RowJournal:
         if not size:
             return 0
         os.truncate(self.path, size)
-        with self._reader() as reader:
-            if reader.schema.names != self.names:
-                raise UsageError(
-                    f"The unfinished table {self.path} has other columns than this one will have.",
-                    "Resume with the command that began it, or leave out --resume to begin anew.",
-                )
+        with self.path.open(encoding="utf-8", newline="") as stream:
+            names = next(csv.reader(stream))
+        if names != self.names:
+            raise UsageError(
+                f"The unfinished table {self.path} has other columns than this one will have.",
+                "Resume with the command that began it, or leave out --resume to begin anew.",
+            )
         for row in self._rows():
             self._count([row["error"]], [row["label"]])
         return size
 
-    def _rows(self) -> Iterator[dict[str, Any]]:
-        if not self.path.exists() or not self.path.stat().st_size:
-            return
-        with self._reader() as reader:
-            for batch in reader:
-                yield from batch.select(["path", "label", "error", "model"]).to_pylist()
-
-    @contextlib.contextmanager
-    def _reader(self) -> Iterator[Any]:
-        import pyarrow as pa
-        import pyarrow.csv
-
-        convert = pa.csv.ConvertOptions(column_types=self.schema, strings_can_be_null=False)
-        read = pa.csv.ReadOptions(block_size=_READ_BYTES, use_threads=False)
-        parse = pa.csv.ParseOptions(newlines_in_values=True)
-        with pa.csv.open_csv(self.path, read_options=read, parse_options=parse, convert_options=convert) as reader:
-            yield reader
+    def _rows(self) -> Iterator[dict[str, str]]:
+        with self.path.open(encoding="utf-8", newline="") as stream:
+            yield from csv.DictReader(stream)
 
     def _copy_to_parquet(self) -> None:
+        import pyarrow as pa
+        import pyarrow.csv
         import pyarrow.parquet
 
+        schema = pa.schema([(name, pa.float64() if name in self.numbers else pa.string()) for name in self.names])
+        convert = pa.csv.ConvertOptions(column_types=schema, strings_can_be_null=False)
+        read = pa.csv.ReadOptions(block_size=_READ_BYTES, use_threads=False)
+        parse = pa.csv.ParseOptions(newlines_in_values=True)
         with (
             atomic_path(self.out) as temporary,
-            pyarrow.parquet.ParquetWriter(temporary, self.schema) as writer,
-            self._reader() as reader,
+            pa.parquet.ParquetWriter(temporary, schema) as writer,
+            pa.csv.open_csv(self.path, read_options=read, parse_options=parse, convert_options=convert) as reader,
         ):
             for batch in reader:
                 writer.write_batch(batch)
@@ -172,17 +161,9 @@ def journal_of(out: Path) -> Path:
     return out.with_name(f".{out.name}.rows")
 
 
-def _schema(columns: Mapping[str, Column]) -> Any:
-    import pyarrow as pa
-
-    return pa.schema(
-        [(name, pa.float64() if column.dtype.kind == "f" else pa.string()) for name, column in columns.items()]
-    )
-
-
-def _cells(column: Column) -> list[Any]:
+def _cells(column: Column) -> list[str]:
     if column.dtype.kind == "f":
-        return [None if np.isnan(value) else float(value) for value in column]
+        return ["" if np.isnan(value) else repr(float(value)) for value in column]
     return [printable(str(cell)) for cell in column]
 
 
