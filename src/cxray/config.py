@@ -80,14 +80,17 @@ class AugmentSettings:
     """Random changes, on training films only; each is drawn uniformly from ± the value.
 
     `crop_fraction` is the largest share of the side that a random crop leaves away before the rest is enlarged to the
-    full frame, as in random resized cropping. `rotate_degrees`, `shear_degrees` in degrees; `shift_fraction` of the
-    side; `zoom_fraction` of the scale; `jitter_pixels` enlarges by that many pixels and crops back at random (the
+    full frame, as in random resized cropping. `aspect_fraction` stretches a film's width against its height, by a ratio
+    up to 1 + the value either way, and keeps its area: for films whose own aspect ratio was lost in a resize, where a
+    network learns the shape of the film instead of the lungs. `rotate_degrees`, `shear_degrees` in degrees;
+    `shift_fraction` of the side; `zoom_fraction` of the scale; `jitter_pixels` enlarges by that many pixels and crops back at random (the
     article's "random jittering"); `brightness` adds, `contrast` multiplies, `gamma` bends; `erase_fraction` is the
     largest erased rectangle's share of the film, applied to half of the films. `flip` mirrors left and right: off
     unless a recipe says otherwise, because the heart has a side.
     """
 
     crop_fraction: float = 0.0
+    aspect_fraction: float = 0.0
     rotate_degrees: float = 0.0
     shear_degrees: float = 0.0
     shift_fraction: float = 0.0
@@ -102,7 +105,7 @@ class AugmentSettings:
     def __post_init__(self) -> None:
         for name in ("crop_fraction", "shift_fraction", "zoom_fraction", "brightness", "contrast", "erase_fraction"):
             _require(0 <= getattr(self, name) < 1, f"augment.{name}", "0 up to but not including 1")
-        for name in ("rotate_degrees", "shear_degrees", "jitter_pixels", "gamma"):
+        for name in ("rotate_degrees", "shear_degrees", "jitter_pixels", "gamma", "aspect_fraction"):
             _require(getattr(self, name) >= 0, f"augment.{name}", "0 or more")
 
 

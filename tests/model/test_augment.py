@@ -16,6 +16,7 @@ FILMS = np.random.default_rng(0).random((6, 24, 20, 1)).astype(np.float32)
 KEY = tf.constant([3, 4])
 EVERYTHING = AugmentSettings(
     crop_fraction=0.2,
+    aspect_fraction=0.3,
     rotate_degrees=10,
     shear_degrees=5,
     shift_fraction=0.1,
@@ -49,6 +50,17 @@ def test_the_key_decides_and_films_of_a_batch_differ() -> None:
     np.testing.assert_array_equal(first, augment(same, EVERYTHING, KEY).numpy())
     assert not np.array_equal(first, augment(same, EVERYTHING, tf.constant([3, 5])).numpy())
     assert len({film.tobytes() for film in first}) == 6
+
+
+def test_stretching_changes_the_aspect_ratio_up_to_the_limit_and_keeps_the_area() -> None:
+    square = np.zeros((400, 101, 101, 1), dtype=np.float32)
+    square[:, 40:61, 40:61] = 1.0
+    changed = augment(tf.constant(square), AugmentSettings(aspect_fraction=0.5), KEY).numpy()[..., 0]
+    width, height = changed[:, 50].sum(axis=1), changed[:, :, 50].sum(axis=1)
+    ratio = width / height
+    assert 1.4 < ratio.max() < 1.56
+    assert 0.64 < ratio.min() < 0.72
+    np.testing.assert_allclose(width * height, 21 * 21, rtol=0.12)
 
 
 def test_inside_tf_data_the_result_is_the_same() -> None:

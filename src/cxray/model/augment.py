@@ -33,6 +33,7 @@ def augment(films: Any, settings: AugmentSettings, key: Any) -> Any:
 def _changes_geometry(settings: AugmentSettings) -> bool:
     return bool(
         settings.crop_fraction
+        or settings.aspect_fraction
         or settings.rotate_degrees
         or settings.shear_degrees
         or settings.shift_fraction
@@ -50,7 +51,7 @@ def _uniform(key: Any, salt: int, count: Any, limit: float, shape: tuple[int, ..
 
 
 def _move(films: Any, settings: AugmentSettings, key: Any) -> Any:
-    """Rotate, shear, zoom, shift, jitter and mirror about the centre with one bilinear resampling, black outside."""
+    """Rotate, shear, zoom, stretch, shift, jitter and mirror with one bilinear resampling, black outside."""
     count, height, width = tf.shape(films)[0], films.shape[1], films.shape[2]
     angle = _uniform(key, 1, count, math.radians(settings.rotate_degrees))
     shear = _uniform(key, 2, count, math.radians(settings.shear_degrees))
@@ -68,12 +69,14 @@ def _move(films: Any, settings: AugmentSettings, key: Any) -> Any:
         # The crop may lie anywhere inside the film.
         shift_x += _uniform(key, 14, count, 0.5) * left_away * width
         shift_y += _uniform(key, 15, count, 0.5) * left_away * height
+    stretch = tf.exp(_uniform(key, 10, count, math.log1p(settings.aspect_fraction) / 2))
     mirror = tf.ones_like(angle)
     if settings.flip:
         mirror = tf.where(_uniform(key, 8, count, 1.0) < 0, -1.0, 1.0)
     # Output pixel -> input pixel, as ImageProjectiveTransformV3 wants it; x' = a x + b y + c.
-    a, b = mirror * scale * tf.cos(angle), -scale * tf.sin(angle + shear)
-    d, e = mirror * scale * tf.sin(angle), scale * tf.cos(angle + shear)
+    wide, tall = mirror * scale * stretch, scale / stretch
+    a, b = wide * tf.cos(angle), -tall * tf.sin(angle + shear)
+    d, e = wide * tf.sin(angle), tall * tf.cos(angle + shear)
     centre_x, centre_y = (width - 1) / 2, (height - 1) / 2
     c = centre_x - a * centre_x - b * centre_y + shift_x
     f = centre_y - d * centre_x - e * centre_y + shift_y
