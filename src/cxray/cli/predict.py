@@ -25,10 +25,20 @@ from cxray.errors import PartialResult
     show_default=True,
     help="Arithmetic; bfloat16 is faster on recent processors and moves scores.",
 )
+@click.option("--heatmaps", type=PATH, default=None, help="Folder for one picture a film: the film with its map.")
+@click.option("--untested-maps", is_flag=True, help="With --heatmaps: also maps that failed their tests or had none.")
 @click.option("--resume", is_flag=True, help="Go on behind the rows that an earlier, killed call left.")
 @engine_option
 @json_option
-def command(bundle: Path, images: tuple[Path, ...], out: Path, as_json: bool, **options: Any) -> None:
+def command(
+    bundle: Path,
+    images: tuple[Path, ...],
+    out: Path,
+    heatmaps: Path | None,
+    untested_maps: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
     """Score IMAGES (films, folders or tables) with BUNDLE and write one row a film.
 
     Labels and splits are taken over from folder names or table columns where they are known, so that the table can be
@@ -41,11 +51,19 @@ def command(bundle: Path, images: tuple[Path, ...], out: Path, as_json: bool, **
     """
     from cxray.workflow.predict import predict
 
+    maps = None
+    if heatmaps is not None:
+        from cxray.workflow.heat_maps import HeatMaps
+
+        maps = HeatMaps.open(bundle, heatmaps, engine=options["engine"], untested=untested_maps)
     scored = predict(bundle, images, out, **options)
+    pictures = maps.write(images, split=options["split"]) if maps else 0
     if as_json:
-        print_json({"out": str(scored.path), "films": scored.films, "failed": scored.failed})
+        print_json({"out": str(scored.path), "films": scored.films, "failed": scored.failed, "heatmaps": pictures})
     else:
         click.echo(f"{scored.films} films scored, {scored.failed} of them without a result. Table: {scored.path}")
+        if heatmaps is not None:
+            click.echo(f"{pictures} heat maps: {heatmaps}")
         if scored.has_labels:
             click.echo(f"Next:   cxray evaluate {scored.path} --out judged")
     if scored.failed:

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from cxray import progress, rundir
 from cxray.config import InputCard
 from cxray.data.intake import read_inputs
 from cxray.data.prepare import prepare_file
 from cxray.errors import BundleError, DataError, UnreadableImage, UsageError
-from cxray.explain.attribution import CLASS_ACTIVATION, chosen_class, class_activation, method_of, occlusion
+from cxray.explain.attribution import method_of
 from cxray.explain.battery import run_battery
-from cxray.explain.card import NAME, NO_CARD, Card, ClassCard, load_card, new_card, save_card
-from cxray.explain.explanation import Explanation, display_card, explain_file
+from cxray.explain.card import NAME, Card, ClassCard, load_card, new_card, save_card
+from cxray.explain.explanation import Explanation, explain_file
 from cxray.explain.foreign import open_foreign, read_foreign_card
 from cxray.explain.opened import OpenedModel, open_bundle
-from cxray.explain.overlay import overlay, scale_of
 from cxray.explain.picture import as_png, draw
 from cxray.explain.sample import FILMS, Sample, draw_records, read_films, read_opacities
 from cxray.records import ImageRecord
@@ -203,46 +200,3 @@ def _thumbnails(found: Explanation, folder: Path) -> dict[str, npt.NDArray[np.ui
             except UnreadableImage:
                 continue
     return pictures
-
-
-def write_heat_maps(model: OpenedModel, records: Sequence[ImageRecord], folder: Path, wish: Wish | None = None) -> int:
-    """Write one PNG a film into `folder`: the film with its map, numbered in the order of `records`.
-
-    Films that cannot be read are passed over; they have their row, with the reason, in the predictions table.
-
-    Returns:
-        How many were written.
-
-    Raises:
-        UsageError: the model's maps may not be shown, with the reason.
-        OutputError: a picture cannot be written.
-    """
-    wish = wish or Wish()
-    card = load_card(model.bundle.folder, model.identifier) if model.bundle else None
-    written = 0
-    digits = len(str(len(records)))
-    for number, record in enumerate(progress.track(records, total=len(records), what="Heat maps"), start=1):
-        try:
-            film = prepare_file(record.path, model.card)
-        except UnreadableImage:
-            continue
-        outputs = model.run(film[np.newaxis])
-        index = chosen_class(model, model.probabilities(outputs["logits"])[0], wish.class_name)
-        method = wish.method or method_of(model)
-        verdict = card.verdict(model.classes[index], method) if card else NO_CARD
-        if not verdict.may_show and not wish.untested:
-            raise UsageError(verdict.reason, "Test them with cxray explain BUNDLE --card DATA, or add --untested-maps.")
-        is_free = method == CLASS_ACTIVATION
-        found = class_activation(model, outputs, index)[0] if is_free else occlusion(model, film, index)
-        part = card.of(model.classes[index], method) if card else None
-        large = prepare_file(record.path, display_card(model.card))
-        name = f"{number:0{digits}d}-{record.path.stem}-{found.class_name}.png"
-        _save_picture(folder / name, overlay(large, found, scale_of(found, part.scale if part else 0.0)))
-        written += 1
-    return written
-
-
-def _save_picture(path: Path, picture: npt.NDArray[np.uint8]) -> None:
-    stream = io.BytesIO()
-    Image.fromarray(picture).save(stream, format="PNG")
-    rundir.write_bytes(path, stream.getvalue())
