@@ -83,8 +83,8 @@ class AugmentSettings:
     full frame, as in random resized cropping. `aspect_fraction` stretches a film's width against its height, by a ratio
     up to 1 + the value either way, and keeps its area: for films whose own aspect ratio was lost in a resize, where a
     network learns the shape of the film instead of the lungs. `rotate_degrees`, `shear_degrees` in degrees;
-    `shift_fraction` of the side; `zoom_fraction` of the scale; `jitter_pixels` enlarges by that many pixels and crops back at random (the
-    article's "random jittering"); `brightness` adds, `contrast` multiplies, `gamma` bends; `erase_fraction` is the
+    `shift_fraction` of the side; `zoom_fraction` of the scale; `jitter_pixels` enlarges by that many pixels and crops
+    back at random (the article's "random jittering"); `brightness` adds, `contrast` multiplies, `gamma` bends; `erase_fraction` is the
     largest erased rectangle's share of the film, applied to half of the films. `flip` mirrors left and right: off
     unless a recipe says otherwise, because the heart has a side.
     """
@@ -134,12 +134,12 @@ class ModelSettings:
 class TrainSettings:
     """The optimisation.
 
-    `method`: "gradient" trains the network itself and obeys everything below; "linear_probe" trains only a linear head on
-    features of the untouched backbone, in seconds and without TensorFlow, and obeys `class_weights` and `monitor`.
+    `method`: "gradient" trains the network itself and obeys everything below; "linear_probe" trains only a linear head
+    on features of the untouched backbone, in seconds and without TensorFlow, and obeys `class_weights` and `monitor`.
     `frozen_epochs` trains the head alone on features of the untouched backbone; `epochs` then trains everything.
     `schedule`: "cosine" (with `warmup_epochs`) or "constant". `ema_momentum` 0 = no weight averaging.
-    `monitor` chooses the epoch that is kept: the best by a measure on validation patients, or "last", for schedules that
-    end at a learning rate of 0, where the best of several values near 1 would be a choice by noise.
+    `monitor` chooses the epoch that is kept: the best by a measure on validation patients, or "last", for schedules
+    that end at a learning rate of 0, where the best of several values near 1 would be a choice by noise.
     `class_weights`: "balanced" or "none". `patience` epochs without improvement stop the run, 0 = never.
     `cache` false decodes every film in every epoch, as the article does.
     """
