@@ -80,13 +80,13 @@ class AugmentSettings:
     """Random changes, on training films only; each is drawn uniformly from ± the value.
 
     `crop_fraction` is the largest share of the side that a random crop leaves away before the rest is enlarged to the
-    full frame, as in random resized cropping. `aspect_fraction` stretches a film's width against its height, by a ratio
-    up to 1 + the value either way, and keeps its area: for films whose own aspect ratio was lost in a resize, where a
-    network learns the shape of the film instead of the lungs. `rotate_degrees`, `shear_degrees` in degrees;
+    full frame, as in random resized cropping. `aspect_fraction` stretches a film's width against its height, by a
+    ratio up to 1 + the value either way, and keeps its area: for films whose own aspect ratio was lost in a resize,
+    where a network learns the shape of the film instead of the lungs. `rotate_degrees`, `shear_degrees` in degrees;
     `shift_fraction` of the side; `zoom_fraction` of the scale; `jitter_pixels` enlarges by that many pixels and crops
-    back at random (the article's "random jittering"); `brightness` adds, `contrast` multiplies, `gamma` bends; `erase_fraction` is the
-    largest erased rectangle's share of the film, applied to half of the films. `flip` mirrors left and right: off
-    unless a recipe says otherwise, because the heart has a side.
+    back at random (the article's "random jittering"); `brightness` adds, `contrast` multiplies, `gamma` bends;
+    `erase_fraction` is the largest erased rectangle's share of the film, applied to half of the films. `flip` mirrors
+    left and right: off unless a recipe says otherwise, because the heart has a side.
     """
 
     crop_fraction: float = 0.0
