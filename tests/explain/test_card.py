@@ -125,3 +125,21 @@ def test_the_summary_is_json_and_says_everything_a_report_needs() -> None:
     assert tests["repeatability"]["sentence"].startswith("passed: ")
     assert tests["repeatability"]["passed"] is True
     assert Measure.from_dict(new_card("m", "f", [part()]).to_dict()["classes"][0]["measures"][0]).name == "deletion"
+
+
+def test_the_headline_speaks_for_all_parts() -> None:
+    caught = part(frame_share=(0.4, 0.3, 0.5))
+    found = new_card("m", "f", [part(deletion=(0.0, -1.0, 1.0)), dataclasses.replace(caught, method="occlusion")])
+    assert found.headline()["passed"] is True
+    assert found.headline()["reason"] == "The maps passed all 5 tests of being true to this model."
+    assert found.headline()["summary"].startswith("The frame of the film")
+    failed = new_card("m", "f", [part(deletion=(0.0, -1.0, 1.0))]).headline()
+    assert failed["passed"] is False
+    assert failed["reason"].startswith("Maps are not shown. They failed: “Covering the places")
+    assert failed["summary"].startswith("Neither the frame")
+    assert new_card("m", "f", []).headline()["passed"] is False
+
+
+def test_a_dictionary_that_is_no_card_has_no_summary() -> None:
+    with pytest.raises(BundleError, match="attribution card is damaged"):
+        summary({"model": "m"})

@@ -97,11 +97,21 @@ class Card:
         kept = tuple(part for part in earlier.classes if self.of(part.class_name, part.method) is None)
         return dataclasses.replace(self, classes=(*self.classes, *kept))
 
+    def headline(self) -> dict[str, Any]:
+        """`passed`: whether any kind of map may be shown; `reason` for that; `summary`: what was found about the model."""
+        parts = [(part, part.verdict()) for part in self.classes]
+        shown = [verdict for _, verdict in parts if verdict.may_show]
+        verdicts = shown or [verdict for _, verdict in parts] or [NO_CARD]
+        found = list(dict.fromkeys(one["sentence"] for part, _ in parts for one in part.findings()))
+        nothing = "Neither the frame of the film nor what surrounds the lungs was found to carry the answer."
+        return {"passed": bool(shown), "reason": verdicts[0].reason, "summary": " ".join(found) or nothing}
+
     def to_dict(self) -> dict[str, Any]:
         """The card as JSON-able values: the measures, and the verdict and findings that follow from them."""
         return {
             "schema": SCHEMA,
             "model": self.model,
+            **self.headline(),
             "films": self.films,
             "made": self.made,
             "version": __version__,
@@ -171,15 +181,28 @@ def load_card(folder: Path, model: str) -> Card | None:
 def summary(card: Mapping[str, Any]) -> dict[str, Any]:
     """What a report needs, from a card's dictionary (`Card.to_dict`, or the JSON of `attribution.json`).
 
-    Keys: `model` (identifier), `films` (what it was measured on), `made`, and `classes`: one entry a class and method
+    Keys: `passed` (whether any maps may be shown), `reason` (one sentence on that), `summary` (what was found about the
+    model), `model` (identifier), `films` (what it was measured on), `made`, and `classes`: one entry a class and method
     with `class_name`; `method` ("class_activation" or "occlusion"); `maps` ("shown", "withheld", "untested"); `reason`
     (one sentence for newcomers); `findings` (list of `code` and `sentence`, about the model, empty when none);
     `tests` (list with `name`, `title`, `value`, `low`, `high`, `chance` (mean of the null, or None), `bar`, `passed`
     (True, False or None), `decides`, `films`, `withheld`, and `sentence`: the result in words).
+
+    Raises:
+        BundleError: the dictionary is no card.
     """
+    try:
+        return _summary(card)
+    except (KeyError, TypeError) as error:
+        raise BundleError(
+            f"The attribution card is damaged: {type(error).__name__} {error}.", "Make it again with cxray explain."
+        ) from error
+
+
+def _summary(card: Mapping[str, Any]) -> dict[str, Any]:
     keys = ("name", "title", "value", "low", "high", "bar", "passed", "decides", "films", "withheld")
     return {
-        **{key: card[key] for key in ("model", "films", "made")},
+        **{key: card[key] for key in ("passed", "reason", "summary", "model", "films", "made")},
         "classes": [
             {
                 **{key: part[key] for key in ("class_name", "method", "maps", "reason", "findings")},

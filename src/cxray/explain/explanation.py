@@ -116,7 +116,7 @@ def explain_file(
     kind = method or _best_method(model, card, name)
     verdict = card.verdict(name, kind) if card else NO_CARD
     part = card.of(name, kind) if card else None
-    found = _map(model, film, outputs, index, kind) if verdict.may_show or untested else None
+    found = map_of(model, film, outputs, index, kind) if verdict.may_show or untested else None
     neighbours, no_neighbours = _neighbours(model, outputs, path)
     return Explanation(
         path=path,
@@ -144,18 +144,23 @@ def display_card(card: InputCard) -> InputCard:
     return dataclasses.replace(card, height=height, width=width)
 
 
+def map_of(model: OpenedModel, film: npt.NDArray[np.uint8], outputs: Any, index: int, kind: str) -> Attribution:
+    """The map of one prepared film whose `outputs` are at hand, by the method `kind`.
+
+    Raises:
+        UsageError: the model does not allow that kind of map.
+    """
+    if kind == CLASS_ACTIVATION:
+        return class_activation(model, outputs, index)[0]
+    return occlusion(model, film, index)
+
+
 def _best_method(model: OpenedModel, card: Card | None, class_name: str) -> str:
     """The most precise kind of map that passed: occlusion where it was tested, else the model's cheapest."""
     for kind in (OCCLUSION, CLASS_ACTIVATION):
         if card and card.verdict(class_name, kind).may_show:
             return kind
     return method_of(model)
-
-
-def _map(model: OpenedModel, film: npt.NDArray[np.uint8], outputs: Any, index: int, kind: str) -> Attribution:
-    if kind == CLASS_ACTIVATION:
-        return class_activation(model, outputs, index)[0]
-    return occlusion(model, film, index)
 
 
 def _decision(model: OpenedModel, scores: npt.NDArray[np.float64]) -> str:

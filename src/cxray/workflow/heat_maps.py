@@ -14,9 +14,9 @@ from cxray import progress, rundir
 from cxray.data.intake import read_inputs
 from cxray.data.prepare import prepare_file
 from cxray.errors import UnreadableImage, UsageError
-from cxray.explain.attribution import CLASS_ACTIVATION, chosen_class, class_activation, method_of, occlusion
+from cxray.explain.attribution import chosen_class, method_of
 from cxray.explain.card import NO_CARD, Card, Verdict, load_card
-from cxray.explain.explanation import display_card
+from cxray.explain.explanation import display_card, map_of
 from cxray.explain.opened import OpenedModel, open_bundle
 from cxray.explain.overlay import overlay, scale_of
 
@@ -84,8 +84,7 @@ class HeatMaps:
         class_name, method = self.model.classes[index], method_of(self.model)
         if not (self.untested or self.verdict(class_name).may_show):
             return 0
-        is_free = method == CLASS_ACTIVATION
-        one = class_activation(self.model, outputs, index)[0] if is_free else occlusion(self.model, film, index)
+        one = map_of(self.model, film, outputs, index, method)
         part = self.card.of(class_name, method) if self.card else None
         large = prepare_file(path, display_card(self.model.card))
         stream = io.BytesIO()
