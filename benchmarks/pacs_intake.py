@@ -63,7 +63,9 @@ def send_all(port: int, paths: list[Path], associations: int, called: str) -> fl
     return time.perf_counter() - started
 
 
-def measure_node(bundle: Path, folder: Path, paths: list[Path], associations: int, *, worker: bool) -> dict[str, object]:
+def measure_node(
+    bundle: Path, folder: Path, paths: list[Path], associations: int, *, worker: bool
+) -> dict[str, object]:
     """One node, all films; the row's figures."""
     port, state = free_port(), folder / "node"
     command = [sys.executable, "-m", "cxray", "pacs", "listen", str(bundle), "--state", str(state), "--dry-run"]

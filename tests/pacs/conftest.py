@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ import pytest
 for _module in ("highdicom", "pynetdicom", "dicomweb_client", "onnx"):
     pytest.importorskip(_module, reason="needs the extra pacs")
 
+from pydicom import config  # noqa: E402
+
+from cxray.pacs.journal import SILENCED  # noqa: E402
 from tests.data.dicom.films import film  # noqa: E402
 from tests.pacs.bundles import write_bundle  # noqa: E402
 from tests.pacs.world import PASSWORD, USER, Orthanc, orthanc  # noqa: E402
@@ -25,6 +29,19 @@ PATCH = (slice(180, 300), slice(30, 130))
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundle that finds what is bright."""
     return write_bundle(tmp_path_factory.mktemp("bundles") / "bright")
+
+
+@pytest.fixture(autouse=True)
+def _libraries_speak_again() -> Iterator[None]:
+    """What a node silences for its own process must not stay silent for other tests."""
+    settings = config.settings.reading_validation_mode, config.settings.writing_validation_mode
+    loggers = {name: logging.getLogger(name) for name in SILENCED}
+    before = {name: (list(one.handlers), one.propagate, one.level) for name, one in loggers.items()}
+    yield
+    config.settings.reading_validation_mode, config.settings.writing_validation_mode = settings
+    for name, (handlers, propagate, level) in before.items():
+        loggers[name].handlers[:], loggers[name].propagate = handlers, propagate
+        loggers[name].setLevel(level)
 
 
 @pytest.fixture(autouse=True)

@@ -123,10 +123,15 @@ def _wait_for(server: Orthanc, process: subprocess.Popen[bytes], log: Path) -> N
 
 
 def send(
-    port: int, files: Sequence[Path], *, called: str = "ORTHANC", calling: str = "MODALITY1", tls: Sequence[str] = ()
+    port: int,
+    files: Sequence[Path],
+    *,
+    called: str = "ORTHANC",
+    calling: str = "MODALITY1",
+    options: Sequence[str] = (),
 ) -> int:
-    """Send films with dcmtk's storescu over one association, in their own encoding; its exit code."""
-    command = [program("storescu", "dcmtk"), *tls, "-aet", calling, "-aec", called, "-R", "127.0.0.1", str(port)]
+    """Send films with dcmtk's storescu over one association; its exit code."""
+    command = [program("storescu", "dcmtk"), *options, "-aet", calling, "-aec", called, "127.0.0.1", str(port)]
     return subprocess.run([*command, *map(str, files)], capture_output=True, timeout=300, check=False).returncode
 
 

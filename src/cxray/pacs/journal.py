@@ -18,7 +18,7 @@ from pathlib import Path
 # Words and our own codes. UIDs, names and dates do not match: dots, blanks, carets and capitals are missing.
 _WORD = re.compile(r"[a-z][a-z0-9]*(?:[-_][a-z0-9]+){0,6}")
 _LONGEST_WORD = 48
-_LOGGERS = ("pydicom", "pynetdicom", "highdicom", "dicomweb_client", "urllib3", "requests")
+SILENCED = ("pydicom", "pynetdicom", "highdicom", "dicomweb_client", "urllib3", "requests")
 
 
 class Journal:
@@ -55,7 +55,7 @@ def silence_libraries() -> None:
 
     config.settings.reading_validation_mode = config.IGNORE
     config.settings.writing_validation_mode = config.IGNORE
-    for name in _LOGGERS:
+    for name in SILENCED:
         logger = logging.getLogger(name)
         logger.handlers[:] = [logging.NullHandler()]
         logger.propagate = False

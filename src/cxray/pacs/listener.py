@@ -23,6 +23,8 @@ from cxray.pacs.uids import is_uid
 _SUCCESS, _OUT_OF_RESOURCES, _NOT_AUTHORISED, _INVALID_UID = 0x0000, 0xA700, 0x0124, 0x0117
 _ALLOWED = re.compile(r"(?P<aet>[^@\\]{1,16})(?:@(?P<host>\S+))?")
 _SECONDS = 60
+# Twice as fast as the usual 16 KiB, and still small enough for `_weigh` to notice an endless film.
+_PDU_BYTES = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -83,7 +85,7 @@ class Listener:
         node.require_called_aet = True
         node.require_calling_aet = sorted({caller.aet for caller in settings.callers})
         node.maximum_associations = settings.most_associations
-        node.maximum_pdu_size = 0  # no limit: 2 to 4 times faster than the default for films
+        node.maximum_pdu_size = _PDU_BYTES
         node.acse_timeout = node.dimse_timeout = node.network_timeout = _SECONDS
         node.add_supported_context("1.2.840.10008.1.1")  # verification
         captures = (SECONDARY_CAPTURE,) if settings.accept_secondary_captures else ()
@@ -117,10 +119,12 @@ class Listener:
         self._node.shutdown()
 
     def _store(self, event: Any) -> int:
-        self._received[id(event.assoc)] = 0
+        received = self._received.pop(id(event.assoc), 0)
         uid = str(event.request.AffectedSOPInstanceUID or "")
         if not self._is_allowed(event.assoc):
             return self._refuse("caller", _NOT_AUTHORISED)
+        if received > self._settings.largest_film_bytes:
+            return _OUT_OF_RESOURCES  # counted when the limit was passed
         if not is_uid(uid):
             return self._refuse("invalid-uid", _INVALID_UID)
         try:
@@ -146,10 +150,10 @@ class Listener:
 
     def _weigh(self, event: Any) -> None:
         """Count what a peer sends between two films, so that one endless film cannot fill the memory."""
-        association = id(event.assoc)
-        self._received[association] = self._received.get(association, 0) + len(event.data)
-        if self._received[association] > self._settings.largest_film_bytes:
-            self._received[association] = 0
+        association, limit = id(event.assoc), self._settings.largest_film_bytes
+        before = self._received.get(association, 0)
+        self._received[association] = before + len(event.data)
+        if before <= limit < before + len(event.data):
             self._refuse("too-large", 0)
             event.assoc.abort()
 
