@@ -111,7 +111,7 @@ def explain_file(
     outputs = model.run(film[np.newaxis])
     scores = model.probabilities(outputs["logits"])
     index = chosen_class(model, scores[0], class_name)
-    card = load_card(model.bundle.folder, model.identifier) if model.bundle else None
+    card = card_of(model)
     name = model.classes[index]
     kind = method or _best_method(model, card, name)
     verdict = card.verdict(name, kind) if card else NO_CARD
@@ -135,6 +135,25 @@ def explain_file(
         neighbours=tuple(neighbours),
         no_neighbours=no_neighbours,
     )
+
+
+def card_of(model: OpenedModel) -> Card | None:
+    """The attribution card in a model's bundle, None without one.
+
+    Raises:
+        BundleError: as `load_card`.
+    """
+    return load_card(model.bundle.folder, model.identifier) if model.bundle else None
+
+
+def map_verdict(model: OpenedModel, class_name: str, method: str = "") -> Verdict:
+    """Whether maps of a class may be shown to people who did not ask for untested ones; `method` "" = the cheapest.
+
+    Raises:
+        BundleError: as `load_card`.
+    """
+    card = card_of(model)
+    return card.verdict(class_name, method or method_of(model)) if card else NO_CARD
 
 
 def display_card(card: InputCard) -> InputCard:

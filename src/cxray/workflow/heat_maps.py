@@ -15,8 +15,8 @@ from cxray.data.intake import read_inputs
 from cxray.data.prepare import prepare_file
 from cxray.errors import UnreadableImage, UsageError
 from cxray.explain.attribution import chosen_class, method_of
-from cxray.explain.card import NO_CARD, Card, Verdict, load_card
-from cxray.explain.explanation import display_card, map_of
+from cxray.explain.card import NO_CARD, Card, Verdict
+from cxray.explain.explanation import card_of, display_card, map_of
 from cxray.explain.opened import OpenedModel, open_bundle
 from cxray.explain.overlay import overlay, scale_of
 
@@ -39,8 +39,7 @@ class HeatMaps:
             BundleError, OutputError: the bundle or its card is damaged; the folder cannot be made.
         """
         model = open_bundle(bundle, engine)
-        assert model.bundle is not None
-        maps = cls(model, load_card(model.bundle.folder, model.identifier), folder, untested)
+        maps = cls(model, card_of(model), folder, untested)
         verdicts = [maps.verdict(name) for name in model.classes]
         if not untested and not any(one.may_show for one in verdicts):
             asked = maps.verdict(model.positive) if model.positive else verdicts[0]
