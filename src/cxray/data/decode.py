@@ -69,4 +69,5 @@ def decode_bytes(content: bytes, *, name: str = "upload", at_least: int = 0) -> 
 _ARTICLES = {
     "unknown": "of no known kind",
     "text": "plain text",
+    "bare-dicom": "DICOM without its preamble, which dcmtk's dcmconv adds",
 }

@@ -22,9 +22,14 @@ _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\x1f\x8b", "gzip"),
     (0, b"PAR1", "parquet"),
     (0, b"\x00\x05\x16\x07", "macos-resource-fork"),
+    # A data set that begins with its group length, character set or image type, or with the file's meta group.
+    (0, b"\x08\x00\x00\x00", "bare-dicom"),
+    (0, b"\x08\x00\x05\x00", "bare-dicom"),
+    (0, b"\x08\x00\x08\x00", "bare-dicom"),
+    (0, b"\x02\x00\x00\x00", "bare-dicom"),
 )
 
-FILM_KINDS = frozenset({"png", "jpeg", "tiff", "bmp", "webp", "dicom"})
+FILM_KINDS = frozenset({"png", "jpeg", "tiff", "bmp", "webp", "dicom", "bare-dicom"})
 
 
 def sniff(head: bytes) -> str:

@@ -14,7 +14,8 @@ from pydicom import uid
 
 from cxray.data.decode import decode_bytes, decode_file
 from cxray.data.dicom import headers, library, read_dicom, source
-from cxray.errors import MissingExtra, UnreadableImage, UsageError
+from cxray.data.intake import read_inputs
+from cxray.errors import ConfigError, MissingExtra, UnreadableImage, UsageError
 from tests.data.dicom.corruption import CASES_PER_ENCODING, outcomes_of_corruptions
 from tests.data.dicom.encodings import ENCODINGS, with_frame
 from tests.data.dicom.films import bytes_of, chest, film
@@ -72,6 +73,21 @@ def test_what_is_called_dicom_but_is_not(tmp_path: Path) -> None:
         headers(fake)
     with pytest.raises(UnreadableImage, match="cannot be read: No such file"):
         headers(tmp_path / "none.dcm")
+
+
+def test_a_bare_data_set_is_known_and_not_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "old").write_bytes(WHOLE[WHOLE.index(b"\x08\x00\x05\x00") :])
+    (tmp_path / "older").write_bytes(WHOLE[132:])
+    assert len(read_inputs([tmp_path]).records) == 2
+    for name in ("old", "older"):
+        with pytest.raises(UnreadableImage, match="DICOM without its preamble, which dcmtk's dcmconv adds"):
+            decode_file(tmp_path / name)
+
+
+def test_a_misspelt_waiver_stops_the_work_and_names_the_codes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXRAY_DICOM_ACCEPT", "latteral-view")
+    with pytest.raises(ConfigError, match="'latteral-view' is no reason that can be waived"):
+        decode_bytes(WHOLE)
 
 
 def test_a_tiff_in_the_preamble_does_not_hide_the_dicom_film() -> None:
