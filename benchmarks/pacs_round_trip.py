@@ -1,9 +1,9 @@
 """Does every film get its results exactly once, when the worker is killed on the way?
 
 dcmtk sends films to a real Orthanc; `cxray pacs watch` follows it and stores a report (SR) and an overlay (SC) for
-each film, and an outline (GSPS) where a finding is present. The worker process is killed with SIGKILL three times while films
-are in work. Then everything is counted by what Orthanc holds; every result is put before dciodvfy and every kind of
-report before PixelMed; and a second node with an empty state folder goes over the same films, which must add nothing.
+each film, and an outline (GSPS) where a finding is present. The worker process is killed with SIGKILL three times while
+films are in work. Then everything is counted by what Orthanc holds; every result is put before dciodvfy and the first
+reports before PixelMed; and a second node with an empty state folder goes over the same films, which must add nothing.
 
     python benchmarks/pacs_round_trip.py BUNDLE --films 200 --out results/pacs_round_trip.csv
 

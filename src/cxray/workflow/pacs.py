@@ -196,9 +196,9 @@ def node_status(folder: Path) -> dict[str, Any]:
 def status_lines(facts: dict[str, Any]) -> list[str]:
     """The status in lines for a person."""
     jobs, counters = facts["jobs"], facts["counters"]
-    lines = ["jobs      " + ", ".join(f"{number} {state}" for state, number in jobs.items())]
+    lines = ["jobs        " + ", ".join(f"{number} {state}" for state, number in jobs.items())]
     if facts["oldest_seconds"]:
-        lines.append(f"oldest    {facts['oldest_seconds']:.0f} s in the queue")
+        lines.append(f"oldest      {facts['oldest_seconds']:.0f} s in the queue")
     for name in (
         "arrivals",
         "turned-away",
@@ -211,14 +211,14 @@ def status_lines(facts: dict[str, Any]) -> list[str]:
         "dead",
     ):
         if name in counters:
-            lines.append(f"{name:10}" + ", ".join(f"{value:.0f} {label}" for label, value in counters[name].items()))
+            lines.append(f"{name:12}" + ", ".join(f"{value:.0f} {label}" for label, value in counters[name].items()))
     seconds, steps = counters.get("seconds", {}), counters.get("steps", {})
     means = [f"{step} {seconds[step] / steps[step]:.2f} s" for step in steps if steps[step]]
     if means:
-        lines.append("mean      " + ", ".join(means))
+        lines.append("mean        " + ", ".join(means))
     for label, films in counters.get("scores", {}).items():
         finding, _, edge = label.rpartition("|")
-        lines.append(f"scores    {finding} up to {edge}: {films:.0f}")
+        lines.append(f"scores      {finding} up to {edge}: {films:.0f}")
     return lines
 
 
