@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pydicom import dcmread
+from pydicom import dcmread, uid
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataset import Dataset, FileDataset
+from pydicom.encaps import get_frame
 from pydicom.sequence import Sequence
 
 from cxray.data.dicom import profile, read_dicom
@@ -21,7 +22,7 @@ from cxray.data.dicom.admission import SECONDARY_CAPTURES
 from cxray.data.dicom.deidentify import DeidentifiedFilm, Wishes, deidentify_film
 from cxray.data.dicom.pseudonym import Pseudonyms
 from cxray.errors import RefusedFilm, UnreadableImage
-from tests.data.dicom.encodings import ENCODINGS
+from tests.data.dicom.encodings import ENCODINGS, with_frame
 from tests.data.dicom.films import PLANTED_WORDS, bytes_of, chest, film, look_up_table, plant_deep, planted
 
 CODES = Pseudonyms(b"a key for tests, thirty-two bytes")
@@ -73,11 +74,6 @@ def test_a_name_typed_into_kept_elements_does_not_come_through() -> None:
 def test_comments_inside_code_streams_do_not_come_through() -> None:
     content = ENCODINGS["JPEG lossless"].film()[1]
     dataset = dcmread(io.BytesIO(content))
-    from pydicom import uid
-    from pydicom.encaps import get_frame
-
-    from tests.data.dicom.encodings import with_frame
-
     frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
     comment = b"Zwetschgenmann!!"
     spoiled = frame[:2] + b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment + frame[2:]
@@ -85,6 +81,17 @@ def test_comments_inside_code_streams_do_not_come_through() -> None:
     assert leaks(source) == ["Zwetschgenmann"]
     done = deidentify_film(source, CODES)
     assert leaks(done.content) == []
+    np.testing.assert_array_equal(read_dicom(done.content).pixels, read_dicom(source).pixels)
+
+
+def test_a_code_stream_with_comments_deep_inside_is_written_anew() -> None:
+    dataset = dcmread(io.BytesIO(ENCODINGS["JPEG lossless"].film()[1]))
+    frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
+    end = frame.rindex(b"\xff\xd9")
+    source = with_frame(dataset, uid.JPEGLossless, frame[:end] + b"\xff\xfe\x00\x10Zwetschgenmann" + frame[end:])
+    done = deidentify_film(source, CODES)
+    assert leaks(source) == ["Zwetschgenmann"] and leaks(done.content) == []
+    assert "pixels rewritten: comments deep in the code stream" in done.facts
     np.testing.assert_array_equal(read_dicom(done.content).pixels, read_dicom(source).pixels)
 
 

@@ -125,6 +125,7 @@ def test_comments_are_taken_out_and_the_pixels_stay(name: str) -> None:
         segment = b"\xff\x64" + (len(comment) + 4).to_bytes(2, "big") + b"\0\1" + comment
         spoiled = frame[:at] + segment + frame[at:].rstrip(b"\0") + comment
     clean = without_comments(spoiled)
+    assert clean is not None
     assert comment in spoiled and comment not in clean
     assert len(clean) % 2 == 0
 
@@ -133,6 +134,18 @@ def test_comments_are_taken_out_and_the_pixels_stay(name: str) -> None:
         return read_dicom(with_frame(dataset, dataset.file_meta.TransferSyntaxUID, stream)).pixels.tobytes()
 
     assert values(clean) == values(frame)
+
+
+def test_comments_that_cannot_be_cut_out_are_noticed() -> None:
+    comment = b"\xff\xfe\x00\x06name"
+    jpeg = _frame(ENCODINGS["JPEG lossless"].film()[1])
+    end = jpeg.rindex(b"\xff\xd9")
+    assert without_comments(jpeg[:end] + comment + jpeg[end:]) is None
+    wavelet = _frame(ENCODINGS["JPEG 2000 lossless"].film()[1])
+    at = wavelet.index(b"\xff\x93")
+    assert without_comments(wavelet[:at] + b"\xff\x64\x00\x08\x00\x01name" + wavelet[at:]) is None
+    assert without_comments(b"no stream") is None
+    assert without_comments(wavelet[:60]) is None
 
 
 def test_headers_of_other_makers_are_understood() -> None:

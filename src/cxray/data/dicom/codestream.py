@@ -8,10 +8,11 @@ markers of JPEG (ITU-T T.81, B.2.2), JPEG-LS (T.87, C.2.2) and JPEG 2000 (T.800,
 from __future__ import annotations
 
 import dataclasses
+import re
 import struct
 
 _JPEG2000_START = b"\xff\x4f\xff\x51"
-_JPEG2000_MAIN_HEADER_END = b"\xff\x90"
+_TILE_PART, _START_OF_DATA = b"\xff\x90", b"\xff\x93"
 # Start-of-frame markers; C4, C8 and CC are tables, F7 is JPEG-LS.
 _START_OF_FRAME = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
 _LOSSLESS = {0xC3, 0xC7, 0xCB, 0xCF}
@@ -19,6 +20,8 @@ _STANDALONE = {0x01, *range(0xD0, 0xD9)}
 _START_OF_SCAN, _COMMENT = 0xDA, 0xFE
 _APPLICATION = range(0xE0, 0xF0)
 _JPEG2000_COMMENT = 0x64
+# Entropy-coded data hold none of these, so behind the first scan each is a segment.
+_LATE_TEXT = re.compile(rb"\xff[\xe0-\xef\xfe]")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -81,34 +84,58 @@ def _segments(frame: bytes) -> list[tuple[int, int, int]]:
     return found
 
 
-def without_comments(frame: bytes) -> bytes:
+def without_comments(frame: bytes) -> bytes | None:
     """The same code stream without comment and application segments, and without anything behind its end.
 
     Those segments carry text of any kind, which a de-identified file must not have. Grey frames need none of them.
+    None when comments also stand where they cannot be cut out safely: between scans, or in the header of a tile-part.
     """
     stream = read_code_stream(frame)
     if stream is None:
-        return frame
-    if stream.kind == "jpeg-2000":
-        return _jpeg2000_without_comments(frame)
+        return None
+    try:
+        cut = _cut_jpeg2000(frame) if stream.kind == "jpeg-2000" else _cut_jpeg(frame)
+    except (struct.error, IndexError):
+        return None
+    return None if cut is None else _up_to_end(cut)
+
+
+def _cut_jpeg(frame: bytes) -> bytes | None:
     kept, at = bytearray(), 0
     for marker, begin, end in _segments(frame):
         if marker == _COMMENT or marker in _APPLICATION:
             kept += frame[at : begin - 4]
             at = end
-    return _up_to_end(bytes(kept + frame[at:]))
+        elif marker == _START_OF_SCAN and _LATE_TEXT.search(frame, end):
+            return None
+    return bytes(kept + frame[at:])
 
 
-def _jpeg2000_without_comments(frame: bytes) -> bytes:
+def _cut_jpeg2000(frame: bytes) -> bytes | None:
     at = frame.find(_JPEG2000_START)
     kept = bytearray(frame[at : at + 2])
     at += 2
-    while at + 4 <= len(frame) and frame[at : at + 2] != _JPEG2000_MAIN_HEADER_END:
+    while frame[at : at + 2] != _TILE_PART:
         end = at + 2 + struct.unpack_from(">H", frame, at + 2)[0]
         if frame[at + 1] != _JPEG2000_COMMENT:
             kept += frame[at:end]
         at = end
-    return _up_to_end(bytes(kept + frame[at:]))
+    return None if _has_comments_in_tile_parts(frame, at) else bytes(kept + frame[at:])
+
+
+def _has_comments_in_tile_parts(frame: bytes, at: int) -> bool:
+    """Walk the headers of all tile-parts from the first one at `at` (T.800, A.4.2)."""
+    while frame[at : at + 2] == _TILE_PART:
+        (length,) = struct.unpack_from(">I", frame, at + 6)
+        inner = at + 12
+        while frame[inner : inner + 2] != _START_OF_DATA:
+            if frame[inner + 1] == _JPEG2000_COMMENT:
+                return True
+            inner += 2 + struct.unpack_from(">H", frame, inner + 2)[0]
+        if length == 0:  # the last one may reach to the end without saying how far that is
+            return False
+        at += length
+    return False
 
 
 def _up_to_end(frame: bytes) -> bytes:

@@ -288,10 +288,12 @@ def _copy_pixels(film: Dataset, source: Any, header: FilmHeader, facts: list[str
         from pydicom.encaps import encapsulate, get_frame
 
         frame = without_comments(get_frame(source.PixelData, 0, number_of_frames=1))
-        film.PixelData = encapsulate([frame])
-        film["PixelData"].VR = "OB"
-        film["PixelData"].is_undefined_length = True
-        return header.transfer_syntax_uid
+        if frame is not None:
+            film.PixelData = encapsulate([frame])
+            film["PixelData"].VR = "OB"
+            film["PixelData"].is_undefined_length = True
+            return header.transfer_syntax_uid
+        found.append("comments deep in the code stream")
     facts += [f"pixels rewritten: {fact}" for fact in found]
     film.HighBit = header.bits_stored - 1
     film.PixelData = _native_bytes(patterns, header, is_signed=integer(source, "PixelRepresentation") == 1)
