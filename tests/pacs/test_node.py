@@ -149,6 +149,28 @@ def test_films_over_dicomweb_come_back_over_dicomweb(pacs: Orthanc, bundle: Path
         assert pacs.counts() == {"DX": 3, "SR": 2, "OT": 2, "PR": 1}, "the study of 2001 is outside the window"
 
 
+def test_a_film_that_was_deleted_meanwhile_stops_nothing(pacs: Orthanc, bundle: Path, tmp_path: Path) -> None:
+    send(pacs.port, films(tmp_path / "in", 3))
+    pacs.session.delete(f"{pacs.url}/instances/{pacs.instances()[0]['id']}", timeout=30).raise_for_status()
+    with running(settings(bundle, tmp_path), watcher(pacs.url), every_seconds=0.1) as node:
+        wait_until(lambda: node.queue.counts()["done"] == 2, 90)
+    assert pacs.counts() == {"DX": 2}, "a dry run: nothing reaches the PACS"
+    assert len(list((tmp_path / "node" / "local").glob("*/sr.dcm"))) == 2
+
+
+def test_a_worker_that_is_stuck_on_a_film_is_killed_and_the_film_is_tried_again(bundle: Path, tmp_path: Path) -> None:
+    film = draw_film(ill=True, patient="P1")
+    with running(settings(bundle, tmp_path, film_seconds=5.0), lambda node: None, every_seconds=0.1) as node:
+        wait_until(lambda: "worker-ready" in (tmp_path / "log").read_text(), 60)
+        stuck = workers()[0]
+        os.kill(stuck, signal.SIGSTOP)
+        node.intake.take(film.SOPInstanceUID, bytes_of(film))
+        assert node.queue.claim("waiting") is not None, "as if the worker had taken it and hung"
+        wait_until(lambda: node.queue.counts()["done"] == 1, 90)
+        assert stuck not in workers()
+    assert "stuck seconds=5" in (tmp_path / "log").read_text()
+
+
 def test_a_pacs_that_comes_back_gets_everything(bundle: Path, tmp_path: Path) -> None:
     port = free_port()
     chosen = settings(bundle, tmp_path, send_to=f"ORTHANC@127.0.0.1:{port}", kinds=("sr",))

@@ -118,6 +118,9 @@ def _check_state(folder: Path) -> Iterator[Check]:
     from cxray.pacs.queue import Queue
     from cxray.pacs.state import State
 
+    if not (folder / "queue.sqlite3").exists():
+        yield Check("state folder", "ok", f"{folder} does not exist yet; a node will make it.")
+        return
     state = State(folder)
     queue = Queue(state.queue)
     try:

@@ -162,7 +162,8 @@ class Node:
             process.start()
             begun = time.monotonic()
             while process.is_alive() and not self._stop.wait(0.2):
-                if self.queue.longest_step_seconds() > self.settings.film_seconds:
+                # A film that an earlier worker died on is not held against this one, which has yet to return it.
+                if min(self.queue.longest_step_seconds(), time.monotonic() - begun) > self.settings.film_seconds:
                     self.journal.note("stuck", seconds=self.settings.film_seconds)
                     process.kill()
             if self._stop.is_set():

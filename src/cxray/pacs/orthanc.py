@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-from cxray.pacs.delivery import Rejected, answer_of
+from cxray.pacs.delivery import Unreachable, answer_of
 from cxray.pacs.intake import Intake
 from cxray.pacs.syntaxes import FILM_CLASSES, SECONDARY_CAPTURE
 
@@ -78,7 +78,9 @@ class OrthancWatcher:
                 return False
             self.intake.check_room()
             return self.intake.take(uid, self._get(f"{instance}/file").content)
-        except Rejected:
+        except Unreachable as error:
+            if error.reason != "http-404":
+                raise
             return False  # deleted since
 
     def _classes(self) -> tuple[str, ...]:
