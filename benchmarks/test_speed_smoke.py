@@ -1,8 +1,7 @@
-"""A small set for pytest-benchmark: that every fast path still runs, with times for who wants to look; nothing is asserted
-about time.
+"""A small set for pytest-benchmark: every fast path still runs; nothing is asserted about time.
 
-    pytest benchmarks --benchmark-disable-gc          # times
-    pytest benchmarks --benchmark-disable             # smoke, as in CI
+pytest benchmarks --benchmark-disable-gc          # times
+pytest benchmarks --benchmark-disable             # smoke, as in CI
 """
 
 from __future__ import annotations
