@@ -30,6 +30,8 @@ from itertools import pairwise
 
 import numpy as np
 
+from machine import facts
+
 THRESHOLD = 0.4
 FILMS_A_PATIENT = 3
 
@@ -166,7 +168,7 @@ def main() -> None:
         return
     # A tenth and a hundredth of the rows show how the cost grows.
     sizes = {"cxray": (options.rows // 100, options.rows // 10, options.rows)}
-    rows = []
+    rows, machine = [], facts()
     for method in METHODS:
         for size in sizes.get(method, (options.rows,)):
             draws = options.draws if method == "cxray" else options.peer_draws
@@ -183,6 +185,7 @@ def main() -> None:
                 "auroc_high": limits.get("auroc", ["", ""])[1],
                 "error": error,
                 "versions": versions(),
+                **{name: machine[name] for name in ("date", "commit", "processor", "cores")},
             }
             print(line, file=sys.stderr)
             rows.append(line)

@@ -2,6 +2,7 @@
 
 - `aSAH.csv` from pROC: columns outcome (Good/Poor), wfns, s100b, ndka.
 - `VanDyke.csv` from MRMCaov: columns reader, treatment, case, truth, rating.
+- `Niamey.csv` from reliabilitydiag: columns obs, Logistic, EMOS, ENS, EPC.
 """
 
 import csv
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cxray.evaluate import curves, intervals, ranking, readers
+from cxray.evaluate import corp, curves, intervals, ranking, readers
 
 
 def read(name: str, origin: str) -> list[dict[str, str]]:
@@ -79,3 +80,23 @@ def test_reader_study():
     assert found.mean_square_mode_reader == pytest.approx(0.00055103, abs=5.1e-9)
     assert (found.f, found.degrees_of_freedom, found.p) == pytest.approx((4.48485, 15.0661, 0.051233), rel=1e-4)
     assert (found.low, found.high) == pytest.approx((-0.087867, 0.000267), abs=5.1e-7)
+
+
+@pytest.mark.parametrize(
+    ("forecast", "score", "miscalibration", "discrimination"),
+    [
+        ("EMOS", 0.2320, 0.0183, 0.0305),
+        ("Logistic", 0.2057, 0.0171, 0.0555),
+        ("ENS", 0.2662, 0.0661, 0.0441),
+        ("EPC", 0.2343, 0.0223, 0.0323),
+    ],
+)
+def test_decomposition_of_rain_forecasts(forecast, score, miscalibration, discrimination):
+    rows = read("Niamey.csv", "reliabilitydiag")
+    rain = np.array([float(row["obs"]) > 0 for row in rows])
+    parts = corp.decompose(np.array([float(row[forecast]) for row in rows]), rain)
+    assert parts.miscalibration == pytest.approx(miscalibration, abs=5.1e-5)
+    assert parts.discrimination == pytest.approx(discrimination, abs=5.1e-5)
+    assert parts.uncertainty == pytest.approx(0.2442, abs=5.1e-5)
+    whole = parts.miscalibration - parts.discrimination + parts.uncertainty
+    assert whole == pytest.approx(score, abs=1.1e-4)

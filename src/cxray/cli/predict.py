@@ -27,6 +27,7 @@ from cxray.errors import PartialResult
 )
 @click.option("--heatmaps", type=PATH, default=None, help="Folder for one picture a film: the film with its map.")
 @click.option("--untested-maps", is_flag=True, help="With --heatmaps: also maps that failed their tests or had none.")
+@click.option("--features", type=PATH, default=None, help="Also write the network's features, for cxray evaluate.")
 @click.option("--resume", is_flag=True, help="Go on behind the rows that an earlier, killed call left.")
 @engine_option
 @json_option
@@ -36,6 +37,7 @@ def command(
     out: Path,
     heatmaps: Path | None,
     untested_maps: bool,
+    features: Path | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -56,7 +58,14 @@ def command(
         from cxray.workflow.heat_maps import HeatMaps
 
         maps = HeatMaps.open(bundle, heatmaps, engine=options["engine"], untested=untested_maps)
+    if features is not None:
+        from cxray.workflow.features import check_features, write_features
+
+        check_features(features)
     scored = predict(bundle, images, out, **options)
+    if features is not None:
+        chosen = {name: options[name] for name in ("engine", "threads", "split")}
+        write_features(bundle, images, features, **chosen)
     pictures = maps.write(images, split=options["split"]) if maps else 0
     if as_json:
         print_json({"out": str(scored.path), "films": scored.films, "failed": scored.failed, "heatmaps": pictures})
