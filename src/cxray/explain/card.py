@@ -98,7 +98,7 @@ class Card:
         return dataclasses.replace(self, classes=(*self.classes, *kept))
 
     def headline(self) -> dict[str, Any]:
-        """`passed`: whether any kind of map may be shown; `reason` for that; `summary`: what was found about the model."""
+        """`passed`: whether any maps may be shown; `reason` for that; `summary`: what was found about the model."""
         parts = [(part, part.verdict()) for part in self.classes]
         shown = [verdict for _, verdict in parts if verdict.may_show]
         verdicts = shown or [verdict for _, verdict in parts] or [NO_CARD]
