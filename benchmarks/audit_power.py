@@ -1,220 +1,295 @@
 """How often the audit finds a planted fault, and how often it cries wolf on clean films.
 
-    python benchmarks/audit_power.py --seeds 40 --pools 2
+    python benchmarks/audit_power.py --folder /tmp/stocks
 
-Pools of phantom patients are drawn once, clean and with each shortcut at full strength. Every run divides a pool anew
-into train and test; a shortcut of dose p takes each film from the shortcut's pool with probability p, which is what
-phantoms of that strength are. Copies are re-encoded films put into the other split; imagehash's 64-bit pHash looks at
-the same films.
+A stock of 800 phantom patients (two films each, 128 pixels a side) is drawn once. For each seed 200 of its patients
+are taken by chance, half of each class, a quarter of them for test, and laid out as a folder of links. On clean
+folders the whole audit looks; else one fault of `cxray.data.phantom_faults` is planted at one dose, and the part of
+the audit that looks for it is run. Wrong labels can be told only where the disease can be seen and learned, so for
+them 600 patients come from a stock of difficulty 0. Shortcuts that are part of the exposure are drawn as a second
+stock with `PhantomPlan.shortcut` at full strength, of which the dose is a share.
+
+"Found" means that a finding with the right code and at least the wanted severity names what was planted: of copies,
+moved patients and negatives at least nine of ten films, of foreign pictures and wrong labels at least half, else the
+trait or the split.
 """
 
 from __future__ import annotations
 
 import argparse
+import collections
 import csv
 import dataclasses
-import io
+import hashlib
+import os
 import tempfile
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
-import imagehash
 import numpy as np
-from PIL import Image, ImageOps
 
-from cxray.data.audit.duplicates import find_pairs
-from cxray.data.audit.scan import Scan, scan_films
+from cxray.data.audit import audit, scan
+from cxray.data.audit.duplicates import check_duplicates, find_pairs
+from cxray.data.audit.files import check_files
+from cxray.data.audit.findings import SEVERITIES, Finding
+from cxray.data.audit.labels import check_labels
+from cxray.data.audit.leaks import check_leaks
+from cxray.data.audit.scan import Scan
 from cxray.data.audit.shift import check_shift
-from cxray.data.audit.shortcuts import check_shortcuts, targets_of
-from cxray.data.audit.summary import check_all
+from cxray.data.audit.shortcuts import check_shortcuts, look_at_whole_films, targets_of
 from cxray.data.intake import Intake, read_dataset
-from cxray.data.phantom import PhantomPlan, write_phantom_folder
+from cxray.data.phantom import DISEASED, NORMAL, PhantomPlan, write_phantom_folder
+from cxray.data.phantom_faults import FAULTS, Planted, plant
+from cxray.rundir import is_complete
 from machine import facts
 
 RESULTS = Path(__file__).parent / "results" / "audit_power.csv"
-SIZE_PX, PATIENTS = 128, 200
-DOSES = (0.5, 0.7, 0.9)
-EXPECTED = {
-    "marker": {"shortcut-corners", "shortcut-border"},
-    "border": {"shortcut-border"},
-    "exposure": {"shortcut-intensity"},
-    "noise": {"shortcut-file-bytes", "shortcut-intensity"},
-    "text": {"shortcut-corners", "shortcut-border"},
+SIZE_PX, STOCK, PATIENTS, TEST_SHARE = 128, 800, 200, 0.25
+
+
+@dataclasses.dataclass(frozen=True)
+class Detector:
+    """What has to be found: any of these codes, with at least this severity; `names` says by which films."""
+
+    codes: tuple[str, ...]
+    severity: str
+    names: Callable[[Finding, Planted], bool]
+    look: Callable[[Scan, Intake, int], list[Finding]]
+
+
+def names_films(finding: Finding, planted: Planted) -> bool:
+    """At least nine of ten planted films, or their sources, are named."""
+    told = set(finding.files)
+    named = sum(film in told for film in planted.films)
+    return named >= 0.9 * len(planted.films)
+
+
+def names_half(finding: Finding, planted: Planted) -> bool:
+    """At least half of the planted films are named."""
+    return len(set(finding.files) & set(planted.films)) >= 0.5 * len(planted.films)
+
+
+def anything(finding: Finding, planted: Planted) -> bool:
+    """The code says it all."""
+    return True
+
+
+def names_normal(finding: Finding, planted: Planted) -> bool:
+    """The class that was shifted is called the worst."""
+    return finding.evidence["worst"] == NORMAL
+
+
+def look_at_copies(scan: Scan, intake: Intake, seed: int) -> list[Finding]:
+    """The part of the audit that finds copies."""
+    return check_duplicates(scan, find_pairs(scan))
+
+
+def look_at_shortcuts(scan: Scan, intake: Intake, seed: int) -> list[Finding]:
+    """The part that probes shortcuts."""
+    return check_shortcuts(scan, targets_of(scan), seed)[0]
+
+
+def look_at_labels(scan: Scan, intake: Intake, seed: int) -> list[Finding]:
+    """The part that lists films to be read again."""
+    return check_labels(scan, look_at_whole_films(scan, targets_of(scan), seed))[0]
+
+
+def look_at_leaks(scan: Scan, intake: Intake, seed: int) -> list[Finding]:
+    """The part that judges the division."""
+    return check_leaks(scan, intake.identity)
+
+
+def look_at_shift(scan: Scan, intake: Intake, seed: int) -> list[Finding]:
+    """The part that compares train with test."""
+    return check_shift(scan, seed)
+
+
+def look_at_files(scan: Scan, intake: Intake, seed: int) -> list[Finding]:
+    """The part that looks at single films."""
+    return check_files(scan, intake)
+
+
+COPY = Detector(("duplicate-across-splits",), "error", names_films, look_at_copies)
+DETECTORS: dict[str, tuple[Detector, tuple[float, ...]]] = {
+    "patient-overlap": (Detector(("patient-leak",), "error", names_films, look_at_leaks), (0.02, 0.1)),
+    **{name: (COPY, (0.02,)) for name in FAULTS if name.startswith("copy-")},
+    "marker": (
+        Detector(("shortcut-corners", "shortcut-border"), "warning", anything, look_at_shortcuts),
+        (0.2, 0.4, 0.6),
+    ),
+    "size": (Detector(("shortcut-size",), "warning", anything, look_at_shortcuts), (0.4, 0.6, 0.8)),
+    "quality": (Detector(("shortcut-file-bytes",), "warning", anything, look_at_shortcuts), (0.4, 0.6, 0.8)),
+    "shift": (Detector(("class-shift",), "warning", names_normal, look_at_shift), (0.08, 0.16, 0.24)),
+    "label-flips": (Detector(("label-suspect",), "info", names_half, look_at_labels), (0.01, 0.03)),
+    "tiny-validation": (Detector(("validation-too-small",), "warning", anything, look_at_leaks), (4, 8, 12)),
+    "inverted": (Detector(("inverted-film",), "warning", names_films, look_at_files), (0.01, 0.05)),
+    "foreign": (Detector(("unusual-film", "colour-film"), "info", names_half, look_at_files), (0.01, 0.05)),
 }
-Row = tuple[str, str, int, int]
+DRAWN = {
+    "marker": ("shortcut-corners", "shortcut-border"),
+    "border": ("shortcut-border",),
+    "exposure": ("shortcut-intensity",),
+    "noise": ("shortcut-file-bytes", "shortcut-intensity"),
+    "text": ("shortcut-corners", "shortcut-border"),
+}
+DRAWN_DOSES = (0.5, 0.7, 0.9)
+Row = tuple[str, str, str, int, int]
 
 
-def pool(folder: Path, seed: int, shortcut: str = "") -> tuple[Intake, Scan]:
-    """One pool of phantoms, drawn and scanned."""
-    plan = PhantomPlan(size_px=SIZE_PX, shortcut=shortcut, shortcut_strength=1.0 if shortcut else 0.0)
-    target = write_phantom_folder(folder / f"{shortcut or 'clean'}-{seed}", plan, PATIENTS, seed=seed)
-    intake = read_dataset(target)
-    return intake, scan_films(intake, target)
+def remember_looks() -> None:
+    """Look at each file once in this process: the same films come back in every round."""
+    look, seen = scan._look, {}
+
+    def remembered(record: Any) -> Any:
+        digest = hashlib.sha256(record.path.read_bytes()).digest()
+        if digest not in seen:
+            seen[digest] = look(record)
+        return seen[digest]
+
+    scan._look = remembered
 
 
-def divided(scan: Scan, seed: int, test_share: float = 0.25) -> Scan:
-    """The same films with patients divided anew within each class."""
-    rng = np.random.default_rng(seed)
-    test: set[str] = set()
-    for label in sorted(set(scan.label)):
-        patients = sorted(set(scan.patient[scan.label == label]))
-        test |= set(rng.permutation(patients)[: round(test_share * len(patients))])
-    return with_split(
-        scan, np.array(["test" if patient in test else "train" for patient in scan.patient], dtype=object)
+def stock(
+    folder: Path, patients: int, seed: int, shortcut: str = "", difficulty: float = 0.4
+) -> dict[str, list[list[Path]]]:
+    """Films of each patient by class; drawn unless they are there already."""
+    strength = 1.0 if shortcut else 0.0
+    plan = PhantomPlan(size_px=SIZE_PX, difficulty=difficulty, shortcut=shortcut, shortcut_strength=strength)
+    if not is_complete(folder):
+        write_phantom_folder(folder, plan, patients, seed=seed, test_fraction=0)
+    found: dict[str, dict[str, list[Path]]] = {NORMAL: {}, DISEASED: {}}
+    for path in sorted(folder.glob("train/*/*.png")):
+        found[path.parent.name].setdefault(path.stem.rpartition("-f")[0], []).append(path)
+    return {label: list(films.values()) for label, films in found.items()}
+
+
+def lay_out(folder: Path, films: dict[str, list[list[Path]]], seed: int, wanted: int = PATIENTS) -> Path:
+    """A clean data set of that many patients drawn from the stock, as hard links."""
+    rng = np.random.default_rng([seed, 7])
+    for label, patients in films.items():
+        chosen = rng.permutation(len(patients))[: wanted // 2]
+        for place, index in enumerate(chosen):
+            split = "test" if place < TEST_SHARE * len(chosen) else "train"
+            target = folder / split / label
+            target.mkdir(parents=True, exist_ok=True)
+            for path in patients[index]:
+                os.link(path, target / path.name)
+    return folder
+
+
+def found_in(folder: Path, detector: Detector, planted: Planted, seed: int) -> bool:
+    """Whether the audit names the fault: its part that looks for it, on the folder as it lies."""
+    intake = read_dataset(folder)
+    findings = detector.look(scan.scan_films(intake, folder), intake, seed)
+    limit = SEVERITIES.index(detector.severity)
+    return any(
+        finding.code in detector.codes
+        and SEVERITIES.index(finding.severity) <= limit
+        and detector.names(finding, planted)
+        for finding in findings
     )
 
 
-def with_split(scan: Scan, split: np.ndarray) -> Scan:
-    """The scan with another division."""
-    records = tuple(dataclasses.replace(record, split=part) for record, part in zip(scan.records, split, strict=True))
-    return dataclasses.replace(scan, records=records, split=split)
-
-
-def mixed(clean: Scan, planted: Scan, dose: float, seed: int) -> Scan:
-    """Each film from `planted` with probability `dose`, else from `clean`; both hold the same films in one order."""
-    chosen = np.random.default_rng([seed, 1]).random(len(clean)) < dose
-    columns = {}
-    for field in dataclasses.fields(Scan):
-        value = getattr(clean, field.name)
-        if isinstance(value, np.ndarray):
-            shape = (-1,) + (1,) * (value.ndim - 1)
-            columns[field.name] = np.where(chosen.reshape(shape), getattr(planted, field.name), value)
-    return dataclasses.replace(clean, **columns)
-
-
-def in_order(scan: Scan) -> Scan:
-    """The scan sorted by film name, so that pools with other divisions can be mixed."""
-    order = np.argsort([record.path.name for record in scan.records])
-    arrays = {
-        f.name: getattr(scan, f.name)[order]
-        for f in dataclasses.fields(Scan)
-        if isinstance(getattr(scan, f.name), np.ndarray)
-    }
-    return dataclasses.replace(scan, records=tuple(scan.records[i] for i in order), **arrays)
-
-
-def clean_runs(pools: list[tuple[Intake, Scan]], seeds: int) -> Iterator[Row]:
-    """False alarms: runs with any warning, and how often each code raised one."""
-    codes: Counter[str] = Counter()
+def clean_rounds(films: dict[str, list[list[Path]]], root: Path, seeds: int) -> Iterator[Row]:
+    """False alarms: rounds with any warning or error, and what they were."""
+    codes: collections.Counter[str] = collections.Counter()
     alarmed = 0
     for seed in range(seeds):
-        intake, scan = pools[seed % len(pools)]
-        found, _ = check_all(divided(scan, seed), intake, seed=seed)
-        loud = {finding.code for finding in found if finding.severity != "info"}
+        with tempfile.TemporaryDirectory(dir=root) as name:
+            result = audit(lay_out(Path(name), films, seed), seed=seed)
+        loud = {finding.code for finding in result.findings if finding.severity != "info"}
         codes.update(loud)
         alarmed += bool(loud)
-    yield "false alarm", "any warning or error", alarmed, seeds
-    yield from (("false alarm", code, count, seeds) for code, count in sorted(codes.items()))
+    yield "clean", "", "any warning or error", alarmed, seeds
+    yield from (("clean", "", code, count, seeds) for code, count in sorted(codes.items()))
 
 
-def shortcut_runs(clean: list[Scan], folder: Path, seeds: int) -> Iterator[Row]:
-    """Power: the right code as a warning."""
-    for shortcut, wanted in EXPECTED.items():
-        planted = [in_order(pool(folder, seed, shortcut)[1]) for seed in range(len(clean))]
-        for dose in DOSES:
+def fault_rounds(
+    films: dict[str, list[list[Path]]], root: Path, seeds: int, faults: Sequence[str], patients: int = PATIENTS
+) -> Iterator[Row]:
+    """Power at each dose."""
+    for fault in faults:
+        detector, doses = DETECTORS[fault]
+        for dose in doses:
+
+            def one(seed: int, fault: str = fault, dose: float = dose, detector: Detector = detector) -> bool:
+                with tempfile.TemporaryDirectory(dir=root) as name:
+                    folder = lay_out(Path(name), films, seed, patients)
+                    planted = plant(folder, fault, dose, seed=seed)
+                    return found_in(folder, detector, planted, seed)
+
+            with ThreadPoolExecutor(2) as pool:
+                hits = sum(pool.map(one, range(seeds)))
+            yield fault, f"{dose:g}", " or ".join(detector.codes), hits, seeds
+
+
+def drawn_rounds(root: Path, seeds: int) -> Iterator[Row]:
+    """Power for shortcuts that phantoms are drawn with: each film from the stock with the shortcut by the dose."""
+    plain = stock(root / "drawn-plain", PATIENTS + 50, seed=90_001)
+    for shortcut, codes in DRAWN.items():
+        marked = stock(root / f"drawn-{shortcut}", PATIENTS + 50, seed=90_001, shortcut=shortcut)
+        for dose in DRAWN_DOSES:
             hits = 0
             for seed in range(seeds):
-                which = seed % len(clean)
-                scan = divided(mixed(clean[which], planted[which], dose, seed), seed)
-                found, _ = check_shortcuts(scan, targets_of(scan), seed)
-                hits += any(one.code in wanted and one.severity == "warning" for one in found)
-            yield f"shortcut {shortcut}", f"dose {dose:g}", hits, seeds
-
-
-def shift_runs(clean: list[Scan], seeds: int) -> Iterator[Row]:
-    """Power: normal test films shown brighter by a share of white."""
-    for dose in (0.04, 0.08, 0.16):
-        hits = 0
-        for seed in range(seeds):
-            scan = divided(clean[seed % len(clean)], seed)
-            thumbnails = scan.thumbnails.astype(np.int64)
-            thumbnails[(scan.split == "test") & (scan.label == "NORMAL")] += round(255 * dose)
-            scan = dataclasses.replace(scan, thumbnails=np.clip(thumbnails, 0, 255).astype(np.uint8))
-            found = {one.code: one for one in check_shift(scan, seed)}
-            hits += "class-shift" in found and found["class-shift"].evidence["worst"] == "NORMAL"
-        yield "shift of NORMAL", f"brighter by {dose:g}", hits, seeds
-
-
-def as_jpeg(film: Image.Image, quality: int) -> Image.Image:
-    """The film as JPEG of that quality gives it back."""
-    stream = io.BytesIO()
-    film.save(stream, "JPEG", quality=quality)
-    return Image.open(stream)
-
-
-CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
-    "JPEG quality 75": lambda film: as_jpeg(film, 75),
-    "JPEG quality 30": lambda film: as_jpeg(film, 30),
-    "half the size": lambda film: film.resize((SIZE_PX // 2, SIZE_PX // 2)),
-    "three quarters of the size, JPEG 75": lambda film: as_jpeg(film.resize((SIZE_PX * 3 // 4, SIZE_PX * 3 // 4)), 75),
-    "mirrored": ImageOps.mirror,
-    "gamma 1.3": lambda film: film.point(lambda grey: 255 * (grey / 255) ** 1.3),
-    "cropped by 2 %": lambda film: ImageOps.crop(film, SIZE_PX // 50),
-    "turned by 2 degrees": lambda film: film.rotate(2),
-}
-
-
-def duplicate_runs(intake: Intake, root: Path, copies: int) -> Iterator[Row]:
-    """Recall of planted copies by kind of change, and false pairs, for the audit and for imagehash's pHash."""
-    rng = np.random.default_rng(0)
-    films = [record.path for record in intake.records if record.split == "train"]
-    origin: dict[str, tuple[str, str]] = {}
-    for change, how in CHANGES.items():
-        for number, index in enumerate(rng.choice(len(films), copies, replace=False)):
-            target = root / "test" / films[index].parent.name / f"copy{len(origin):03d}-{number}.png"
-            with Image.open(films[index]) as film:
-                how(film).save(target)
-            origin[target.name] = (films[index].name, change)
-    scan = scan_films(read_dataset(root), root)
-    names = [record.path.name for record in scan.records]
-    ours = {frozenset((names[pair.first], names[pair.second])) for pair in find_pairs(scan)}
-    yield from _recall("audit", ours, origin, copies)
-    hashes = [imagehash.phash(Image.open(record.path)).hash.ravel() for record in scan.records]
-    for distance in (4, 8):
-        bits = np.stack(hashes).astype(np.int64)
-        apart = (bits[:, None] != bits[None]).sum(axis=2)
-        near = {frozenset((names[i], names[j])) for i, j in np.argwhere(np.triu(apart <= distance, 1))}
-        yield from _recall(f"pHash, distance {distance}", near, origin, copies)
-
-
-def _recall(method: str, pairs: set[frozenset[str]], origin: dict[str, tuple[str, str]], copies: int) -> Iterator[Row]:
-    for change in CHANGES:
-        hits = sum(frozenset((copy, film)) in pairs for copy, (film, kind) in origin.items() if kind == change)
-        yield f"copies, {method}", change, hits, copies
-    # Two copies of one film are a true pair as well.
-    source = {name: film for name, (film, _) in origin.items()}
-    false = sum(len({source.get(name, name) for name in pair}) == 2 for pair in pairs)
-    yield f"copies, {method}", "false pairs among all pairs found", false, len(pairs)
+                rng = np.random.default_rng([seed, 11])
+                mixed = {
+                    label: [
+                        [there if rng.random() < dose else here for here, there in zip(one, other, strict=True)]
+                        for one, other in zip(plain[label], marked[label], strict=True)
+                    ]
+                    for label in plain
+                }
+                with tempfile.TemporaryDirectory(dir=root) as name:
+                    folder = lay_out(Path(name), mixed, seed)
+                    hits += found_in(folder, Detector(codes, "warning", anything, look_at_shortcuts), Planted(()), seed)
+            yield f"drawn {shortcut}", f"{dose:g}", " or ".join(codes), hits, seeds
 
 
 def main() -> None:
     """Run everything, print and store."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=40)
-    parser.add_argument("--pools", type=int, default=2)
+    parser.add_argument("--folder", type=Path, required=True, help="where the stocks are drawn, and kept")
+    parser.add_argument("--only", default="", help="clean, drawn, or names of faults, with commas")
     options = parser.parse_args()
-    rows: list[Row] = []
+    wanted = options.only.split(",") if options.only else ["clean", *DETECTORS, "drawn"]
+    remember_looks()
 
     def note(found: Iterator[Row]) -> None:
         for row in found:
-            print(f"{row[0]:<28}{row[1]:<40}{row[2]:>6} of {row[3]}", flush=True)
-            rows.append(row)
+            print(f"{row[0]:<18}{row[1]:>6}  {row[2]:<44}{row[3]:>4} of {row[4]}", flush=True)
+            store([row])
 
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        pools = [pool(folder, seed) for seed in range(options.pools)]
-        clean = [in_order(scan) for _, scan in pools]
-        note(clean_runs(pools, options.seeds))
-        note(shift_runs(clean, options.seeds))
-        note(duplicate_runs(pools[0][0], folder / "clean-0", 20))
-        note(shortcut_runs(clean, folder, options.seeds))
-    RESULTS.parent.mkdir(exist_ok=True)
+    root = options.folder
+    root.mkdir(parents=True, exist_ok=True)
+    films = stock(root / "stock", STOCK, seed=90_000)
+    if "clean" in wanted:
+        note(clean_rounds(films, root, options.seeds))
+    plain = [fault for fault in wanted if fault in DETECTORS and fault != "label-flips"]
+    note(fault_rounds(films, root, options.seeds, plain))
+    if "label-flips" in wanted:
+        visible = stock(root / "stock-large", 700, seed=90_003, difficulty=0.0)
+        note(fault_rounds(visible, root, options.seeds, ["label-flips"], patients=600))
+    if "drawn" in wanted:
+        note(drawn_rounds(root, options.seeds))
+
+
+def store(rows: Sequence[Row]) -> None:
+    """Put the rows into the table of results; earlier ones of the same faults, doses and findings are replaced."""
+    names = ("fault", "dose", "finding", "found", "of")
+    kept: list[dict[str, Any]] = []
+    if RESULTS.exists():
+        with RESULTS.open(newline="") as stream:
+            new = {row[:3] for row in rows}
+            kept = [r for r in csv.DictReader(stream) if (r["fault"], r["dose"], r["finding"]) not in new]
     known = facts()
+    kept += [dict(zip(names, row, strict=True)) | known for row in rows]
     with RESULTS.open("w", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["what", "dose", "found", "of", *known])
-        writer.writerows([*row, *known.values()] for row in rows)
+        writer = csv.DictWriter(stream, [*names, *known], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(sorted(kept, key=lambda row: (row["fault"] != "clean", row["fault"].startswith("drawn"))))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ _HOME = {
     "CxrayError": "errors",
     "Predictions": "records",
     "Predictor": "runtime.predict",
-    "audit": "data.audit",
+    "audit": "workflow.audit",
     "demo": "workflow.demo",
     "export": "workflow.export",
     "load_bundle": "bundle",

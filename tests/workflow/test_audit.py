@@ -140,3 +140,16 @@ def test_a_table_without_fingerprints_leaves_no_results(films, tmp_path):
     with pytest.raises(DataError, match="no table of fingerprints"):
         audit_folder(films, tmp_path / "out", known=[tmp_path / "wrong.csv"])
     assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+def test_the_public_name_answers_and_writes_the_page_when_told_where(films, tmp_path):
+    import cxray
+
+    told = cxray.audit(str(films))
+    assert told.of("duplicate-across-splits") is not None
+    written = cxray.audit(films, tmp_path / "out", known=[])
+    assert [finding.as_json() for finding in written.findings] == [finding.as_json() for finding in told.findings]
+    assert (tmp_path / "out" / "audit.html").is_file() and (tmp_path / "out" / "manifest.json").is_file()
+    with pytest.raises(UsageError, match="already holds files"):
+        cxray.audit(films, str(tmp_path / "out"))
+    cxray.audit(films, tmp_path / "out", overwrite=True)

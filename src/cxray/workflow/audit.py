@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cxray import rundir
 from cxray.data.audit import Audit, audit_intake
+from cxray.data.audit import audit as audit_films
 from cxray.data.audit.scan import relative_name
 from cxray.data.intake import read_dataset
 from cxray.errors import UsageError
@@ -20,6 +21,34 @@ from cxray.workflow.thumbnails import thumbnails
 
 _MOST_SHEETS = 24
 _SPLITS = ("train", "validation", "test", "")
+
+
+def audit(
+    data: Path | str,
+    out: Path | str | None = None,
+    *,
+    seed: int = 0,
+    findings: Sequence[str] = (),
+    known: Sequence[Path | str] = (),
+    overwrite: bool = False,
+) -> Audit:
+    """Find what is wrong with `data`; with `out` also write what `cxray audit` writes, the page included.
+
+    Args:
+        data: a folder or table, as for training.
+        out: folder for `audit.json`, `audit.html` and `tables/`; None writes nothing.
+        seed: of folds, shuffles and resamples; equal seeds give equal results.
+        findings: multi-label columns of a table.
+        known: tables of fingerprints (`tables/films.csv` of other audits) to recognise films by.
+        overwrite: replace earlier results in `out`.
+
+    Raises:
+        As `audit_folder`.
+    """
+    tables = [Path(table) for table in known]
+    if out is None:
+        return audit_films(Path(data), seed=seed, findings=findings, known=tables)
+    return audit_folder(Path(data), Path(out), seed=seed, findings=findings, known=tables, overwrite=overwrite)
 
 
 def audit_folder(

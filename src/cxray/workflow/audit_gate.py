@@ -77,6 +77,7 @@ def pass_gate(intake: Intake, data: Path, division: Division, settings: Recipe) 
         DataError: there is an error that `settings.accept` does not name; the message says which, on which films.
     """
     started = time.monotonic()
+    intake = _concerned(intake, division)
     given = scan_films(intake, data.parent if is_table(data) else data)
     used = _as_divided(given, division)
     pairs = find_pairs(given)
@@ -96,6 +97,17 @@ def pass_gate(intake: Intake, data: Path, division: Division, settings: Recipe) 
         "seconds": round(time.monotonic() - started, 1),
     }
     return Passed(_without(division, set(aside), _sentences(facts)), facts)
+
+
+def _concerned(intake: Intake, division: Division) -> Intake:
+    """Without films that the run leaves unused, which can harm nobody and would cost the reading, unless their patient
+    stands in two splits of the data as given."""
+    splits: dict[str, set[str]] = {}
+    for record in intake.records:
+        splits.setdefault(record.patient, set()).add(record.split)
+    used = {record.path for record in division.records if record.split}
+    records = [record for record in intake.records if record.path in used or len(splits[record.patient]) > 1]
+    return dataclasses.replace(intake, records=type(intake.records)(records))
 
 
 def _as_divided(scan: Scan, division: Division) -> Scan:

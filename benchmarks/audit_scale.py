@@ -1,0 +1,105 @@
+"""How the audit's time and memory grow with the number of films.
+
+    python benchmarks/audit_scale.py draw --folder /tmp/scale --films 30000
+    python benchmarks/audit_scale.py measure --folder /tmp/scale --films 3000 10000 30000
+
+Each synthetic film is a mixture of two of 800 phantoms with noise of its own, 128 pixels a side, JPEG of quality 90,
+two to a patient, a quarter of the patients in test; no two films are equal. Each size is audited by a process of its
+own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from cxray.data.phantom import PhantomPlan, phantom_patients
+from machine import facts
+
+RESULTS = Path(__file__).parent / "results" / "audit_scale.csv"
+SIDE = 128
+MEASURED = """
+import json, resource, sys, time
+from pathlib import Path
+started = time.perf_counter()
+from cxray.data.audit.summary import check_all
+from cxray.data.audit.scan import scan_films
+from cxray.data.intake import read_dataset
+folder = Path(sys.argv[1])
+intake = read_dataset(folder)
+scan = scan_films(intake, folder)
+looked = time.perf_counter()
+found, _ = check_all(scan, intake, seed=0)
+ended = time.perf_counter()
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+print(json.dumps([looked - started, ended - looked, peak, sorted(f.code for f in found if f.severity != "info")]))
+"""
+
+
+def draw(folder: Path, films: int) -> None:
+    """Write the films that are not there yet."""
+    patients = list(phantom_patients(PhantomPlan(size_px=SIDE, films_per_patient=1), 800, seed=77))
+    stock = {label: [f.as_bytes() for (f,) in patients if f.label == label] for label in ("NORMAL", "PNEUMONIA")}
+    for number in range(films):
+        patient = number // 2
+        label = ("NORMAL", "PNEUMONIA")[patient % 2]
+        split = "test" if patient % 8 in (0, 1) else "train"
+        path = folder / split / label / f"phantom-p{patient:06d}-f{number % 2}.jpg"
+        if path.exists():
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rng = np.random.default_rng([patient, number])
+        one, two = (stock[label][int(k)] for k in rng.choice(len(stock[label]), 2, replace=False))
+        share = rng.uniform(0.3, 0.7)
+        mixed = share * one + (1 - share) * np.roll(two, rng.integers(-4, 5, 2), axis=(0, 1))
+        mixed += rng.normal(0, 4, mixed.shape)
+        Image.fromarray(np.clip(mixed, 0, 255).astype(np.uint8)).save(path, quality=90)
+
+
+def measure(folder: Path, films: int) -> dict[str, object]:
+    """Audit the first films in a process of its own."""
+    with tempfile.TemporaryDirectory(dir=folder.parent) as name:
+        for path in folder.glob("*/*/*.jpg"):
+            patient, film = path.stem.removeprefix("phantom-p").split("-f")
+            if int(patient) * 2 + int(film) < films:
+                target = Path(name) / path.relative_to(folder)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                os.link(path, target)
+        done = subprocess.run([sys.executable, "-c", MEASURED, name], capture_output=True, text=True, check=True)
+    looking, checking, peak, loud = json.loads(done.stdout.splitlines()[-1])
+    row = {"films": films, "seconds_looking": f"{looking:.1f}", "seconds_checking": f"{checking:.1f}"}
+    return {**row, "seconds": f"{looking + checking:.1f}", "peak_mb": f"{peak:.0f}", "warnings": " ".join(loud)}
+
+
+def main() -> None:
+    """Draw, or measure and store."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["draw", "measure"])
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--films", type=int, nargs="+", required=True)
+    options = parser.parse_args()
+    if options.what == "draw":
+        draw(options.folder, max(options.films))
+        return
+    known = facts()
+    rows: list[dict[str, object]] = []
+    for films in options.films:
+        rows.append({**measure(options.folder, films), **known})
+        print({name: rows[-1][name] for name in list(rows[-1])[:6]}, flush=True)
+        with RESULTS.open("w", newline="") as stream:
+            writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    main()
