@@ -83,6 +83,15 @@ def test_every_look_at_test_films_is_logged_and_repeated_looks_are_said(tables, 
     assert str(tmp_path) not in log.read_text()  # no path of this machine
 
 
+def test_a_note_from_elsewhere_counts_as_a_look(tables, tmp_path):
+    openings.note(two_classes(split="train"), source="train.csv", purpose="train")
+    assert not (openings.state_folder() / "openings").exists()
+    openings.note(Naming().read(tables["test"]), source="run/test.csv", purpose="train")
+    found = judge(tables, tmp_path / "a")
+    assert found.facts["openings"]["count"] == 2
+    assert found.facts["openings"]["earlier"][0]["purpose"] == "train"
+
+
 def test_validation_films_are_no_test(tables, tmp_path):
     found = evaluate_table(tables["validation"], tmp_path / "out", threshold=0.5, pictures=False)
     assert "openings" not in found.facts

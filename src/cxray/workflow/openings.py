@@ -131,6 +131,17 @@ def record(opening: Opening, logs: Sequence[Path]) -> None:
             raise output_error(path, error) from error
 
 
+def note(table: Predictions, *, source: str, purpose: str) -> None:
+    """Log one opening of the test films of `table` in the user's own log; nothing when it holds none.
+
+    Raises:
+        OutputError: the log cannot be written.
+    """
+    opening = opening_of(table, source=source, purpose=purpose)
+    if opening is not None:
+        record(opening, log_paths(opening, None))
+
+
 def facts(opening: Opening, earlier: History) -> dict[str, Any]:
     """What a report shows: how often these films were opened, this time included, and with how many tables."""
     tables = {one.table_sha256 for one in (*earlier.openings, opening)}

@@ -383,11 +383,13 @@ class _Journey:
         """The recipe asks for the test films; the bundle is closed, so they can no longer change it."""
         from cxray.evaluate.summary import evaluate
         from cxray.runtime.predict import Predictor
+        from cxray.workflow import openings
 
         predictor = Predictor.open(bundle.folder)
         table = predictor.predict(self.division.of("test"), what="Scoring the test films")
         table.write(self.out / "predictions" / "test.csv")
         judgement = evaluate(table, positive=bundle.positive, source="predictions/test.csv")
+        openings.note(table, source="predictions/test.csv", purpose="train")
         judgement.save(self.out / "evaluation" / "test")
         return judgement
 
