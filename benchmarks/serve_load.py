@@ -36,6 +36,14 @@ def command(server: str, python: str, bundle: Path, port: int) -> list[str]:
     return [python, str(HERE / "peers_serve" / script), str(bundle), str(port)]
 
 
+def versions(server: str, python: str) -> str:
+    """The versions that matter of a server, asked of the interpreter that runs it."""
+    packages = {"cxray": ("cxray", "fastapi", "uvicorn"), "naive": ("keras", "tensorflow", "fastapi", "uvicorn"),
+                "litserve": ("litserve", "fastapi", "uvicorn", "onnxruntime")}[server]  # fmt: skip
+    script = f"import importlib.metadata as m; print(*(f'{{n}} {{m.version(n)}}' for n in {packages}), sep=', ')"
+    return subprocess.run([python, "-c", script], capture_output=True, text=True, check=True).stdout.strip()
+
+
 def free_port() -> int:
     """A port that is free now."""
     with socket.socket() as probe:
@@ -138,8 +146,9 @@ def measure(server: str, python: str, arguments: argparse.Namespace, kinds: dict
             for clients in arguments.clients:
                 found = asyncio.run(load(port, route, server == "litserve", films, clients, arguments.seconds))
                 rss = memory_mib(psutil.Process(process.pid))
-                row = {"server": server, "films": kind, "clients": clients, **found, "rss_mib": rss,
-                       "first_answer_s": round(first, 2), "seconds": arguments.seconds}  # fmt: skip
+                given = {"server": server, "films": kind, "clients": clients, "seconds": arguments.seconds}
+                start = {"first_answer_s": round(first, 2), "versions": versions(server, python)}
+                row = {**given, **found, "rss_mib": rss, **start}
                 print(row, flush=True)
                 append_row(arguments.out, {**row, **facts()})
     finally:

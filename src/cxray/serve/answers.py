@@ -20,6 +20,9 @@ _HEAT_MAP: dict[str, Any] = {
     "unit": "log-odds",
     "log_odds": 3.9,
     "is_flat": False,
+    "maps": "shown",
+    "reason": "The maps passed all 3 tests of being true to this model.",
+    "scale": 0.4,
     "values": [[0.02, 0.11], [-0.03, 0.4]],
     "film": {"left": 0.0, "top": 0.1, "width": 1.0, "height": 0.8},
     "meaning": "How much each part of the film adds to the log-odds of the class.",
@@ -60,6 +63,9 @@ class HeatMap(BaseModel):
     unit: str
     log_odds: float
     is_flat: bool = Field(description="The cells hardly differ: there is nothing to see.")
+    maps: str = Field(description="shown: this kind of map passed its tests on this model; untested: nobody tested it.")
+    reason: str = Field(description="Why, in one sentence.")
+    scale: float | None = Field(default=None, description="Log-odds of a cell that get full colour, when measured.")
     values: list[list[float]]
     film: dict[str, float] = Field(description="The part of the map on the film: left, top, width, height, 0–1.")
     meaning: str
@@ -150,7 +156,6 @@ class ModelFacts(BaseModel):
     made: str = ""
     data: dict[str, Any] = {}
     has_gate: bool = False
-    has_report: bool = False
     intended_use: str = ""
     links: dict[str, str] = {}
 
@@ -197,8 +202,7 @@ def model_facts(model: ServedModel, *, is_default: bool) -> dict[str, Any]:
     bundle, facts = model.bundle, model.bundle.facts
     base = f"/api/models/{model.name}"
     links = {"self": base, "evidence": f"{base}/evidence", "inference": f"/v2/models/{model.name}"}
-    if model.report:
-        links["report"] = f"{base}/report"
+    links.update({name: f"{base}/{name}" for name in model.pages})
     return {
         **known,
         "identifier": bundle.identifier,
@@ -212,7 +216,6 @@ def model_facts(model: ServedModel, *, is_default: bool) -> dict[str, Any]:
         "made": facts.get("made", ""),
         "data": facts.get("data", {}),
         "has_gate": model.predictor.gate is not None,
-        "has_report": model.report is not None,
         "intended_use": facts.get("intended_use", INTENDED_USE),
         "links": links,
     }

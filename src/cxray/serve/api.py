@@ -26,6 +26,11 @@ from cxray.serve.uploads import Upload, declared_size, read_films
 
 router = APIRouter(prefix="/api")
 
+# Reports are whole pages with their own script and style; the sandbox keeps them from everything of this service.
+SANDBOX = (
+    "sandbox allow-scripts allow-popups; default-src 'none'; style-src 'unsafe-inline'; "
+    "script-src 'unsafe-inline'; img-src data:; font-src data:"
+)
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _ONE_FORM = {
     "schema": {"type": "object", "required": ["file"], "properties": {"file": {"type": "string", "format": "binary"}}}
@@ -184,16 +189,18 @@ async def evidence(request: Request, name: str) -> dict[str, Any] | None:
 )
 async def report(request: Request, name: str) -> Response:
     """The report of the run in which the bundle lies, as a page that can reach nothing else."""
-    service = _service(request)
-    model = service.models.find(name)
-    service.require_ready(model)
-    if model.report is None:
-        raise Problem("no_report")
-    policy = (
-        "sandbox allow-scripts allow-popups; default-src 'none'; style-src 'unsafe-inline'; "
-        "script-src 'unsafe-inline'; img-src data:; font-src data:"
-    )
-    return FileResponse(model.report, media_type="text/html", headers={"Content-Security-Policy": policy})
+    return _page(request, name, "report")
+
+
+@router.get(
+    "/models/{name}/card",
+    response_class=Response,
+    responses={200: {"content": {"text/html": {}}}, **problems(401, 403, 404, 503)},
+    summary="The model card",
+)
+async def card(request: Request, name: str) -> Response:
+    """The model card that `cxray card` wrote into the run, as a page that can reach nothing else."""
+    return _page(request, name, "card")
 
 
 @router.get("/samples", responses=problems(401, 403), summary="Films to try the page with")
@@ -269,6 +276,15 @@ def _entry(request: Request, model: str) -> tuple[Service, ServedModel]:
     served = service.models.find(model)
     service.require_ready(served)
     return service, served
+
+
+def _page(request: Request, name: str, page: str) -> Response:
+    service = _service(request)
+    model = service.models.find(name)
+    service.require_ready(model)
+    if page not in model.pages:
+        raise Problem("no_report")
+    return FileResponse(model.pages[page], media_type="text/html", headers={"Content-Security-Policy": SANDBOX})
 
 
 def _service(request: Request) -> Service:

@@ -79,8 +79,9 @@ class Guard:
 
     def _is_known_host(self, host: str) -> bool:
         # On loopback a foreign name means DNS rebinding: a page elsewhere that pretends to be this machine.
-        names = (*self._settings.allowed_hosts, *(LOCAL_NAMES if self._settings.is_local else ()))
-        return not names or re.sub(r":\d+$", "", host).lower() in names
+        if not self._settings.is_local and not self._settings.allowed_hosts:
+            return True
+        return re.sub(r":\d+$", "", host).lower() in (*self._settings.allowed_hosts, *LOCAL_NAMES)
 
     def _is_authorized(self, headers: Headers) -> bool:
         scheme, _, token = headers.get("authorization", "").partition(" ")

@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from cxray.config import InputCard
 from cxray.errors import CxrayError
-from cxray.explain.attribution import class_activation
+from cxray.explain.attribution import CLASS_ACTIVATION, class_activation
+from cxray.explain.card import NO_CARD, WITHHELD, Card, load_card
 from cxray.explain.opened import OpenedModel, from_predictor
 from cxray.runtime.predict import Predictor
 from cxray.serve.problems import Problem
@@ -23,6 +24,7 @@ MEANING = (
     "How much each part of the film adds to the log-odds of the class: warm colours speak for it, cold ones against. "
     "It shows what the model used, not where disease is."
 )
+UNTESTED = "Whether such maps are true to this model was never tested (cxray explain --card tests it)."
 
 
 class HeatMaps:
@@ -31,6 +33,7 @@ class HeatMaps:
     def __init__(self, predictor: Predictor) -> None:
         self._predictor = predictor
         self._model: OpenedModel | None = None
+        self._card: Card | None = None
 
     def draw(
         self, outputs: Mapping[str, npt.NDArray[Any]], class_name: str, place: tuple[int, int, int, int]
@@ -43,7 +46,12 @@ class HeatMaps:
         try:
             if self._model is None:
                 self._model = from_predictor(self._predictor)
+                self._card = load_card(self._predictor.bundle.folder, self._model.identifier)
             index = self._model.class_index(class_name)
+            verdict = self._card.verdict(class_name, CLASS_ACTIVATION) if self._card else NO_CARD
+            if verdict.maps == WITHHELD:
+                raise Problem("no_heat_map", verdict.reason)
+            measured = self._card.of(class_name, CLASS_ACTIVATION) if self._card else None
             map_ = class_activation(self._model, {name: row[np.newaxis] for name, row in outputs.items()}, index)[0]
         except CxrayError:
             raise Problem("no_heat_map") from None
@@ -53,6 +61,9 @@ class HeatMaps:
             "unit": "log-odds",
             "log_odds": map_.log_odds,
             "is_flat": map_.is_flat,
+            "maps": verdict.maps,
+            "reason": verdict.reason if verdict.may_show else UNTESTED,
+            "scale": measured.scale if measured else None,
             "values": np.round(map_.values.astype(np.float64), 5).tolist(),
             "film": film_in_map(self._predictor.bundle.card, place),
             "meaning": MEANING,

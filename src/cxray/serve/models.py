@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from cxray.bundle import Bundle
 from cxray.errors import CxrayError
+from cxray.rundir import MANIFEST
 from cxray.runtime.predict import Predictor
 from cxray.serve.batching import BatchQueue
 from cxray.serve.evidence import Evidence, read_evidence
@@ -57,10 +58,14 @@ class ServedModel:
         return self.predictor.bundle
 
     @property
-    def report(self) -> Path | None:
-        """The report of the run in which the bundle lies."""
-        path = self.bundle.folder.parent / "report.html"
-        return path if (path.parent / "manifest.json").is_file() and path.is_file() else None
+    def pages(self) -> dict[str, Path]:
+        """The pages that lie beside the bundle in its finished run: "report", and "card" where one was written."""
+        run = self.bundle.folder.parent
+        if not (run / MANIFEST).is_file():
+            return {}
+        wanted = {"report": (run / "report.html",), "card": (run / "card" / "card.html", run / "card.html")}
+        found = {name: next((path for path in paths if path.is_file()), None) for name, paths in wanted.items()}
+        return {name: path for name, path in found.items() if path}
 
     def load(self, engine: str, threads: int) -> None:
         """Open and verify; slow, so called in the model thread. Failure is kept in `failure`, never raised."""

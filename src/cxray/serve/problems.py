@@ -28,7 +28,7 @@ KINDS: dict[str, Kind] = {
     "cross_site": Kind(403, "Requests from pages of other sites are refused.", "Open the page of this service."),
     "not_found": Kind(404, "There is nothing at this address.", "See /openapi.json."),
     "unknown_model": Kind(404, "There is no model of that name here.", "See /api/models."),
-    "no_report": Kind(404, "No report lies beside this model.", "Serve the bundle inside its run folder."),
+    "no_report": Kind(404, "No such page lies beside this model.", "Serve the bundle inside its run folder."),
     "method_not_allowed": Kind(405, "This address does not take that method.", "See /openapi.json."),
     "upload_too_large": Kind(413, "The upload is larger than this service accepts.", "Send fewer or smaller films."),
     "film_too_large": Kind(413, "The film has more pixels than any radiograph.", "Export it at its native size."),

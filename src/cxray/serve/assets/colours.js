@@ -25,9 +25,10 @@ export function colourTable() {
   return table;
 }
 
-// The value at which the colours end: the map's own largest, but never so small that noise looks like evidence.
+// The value at which the colours end: the model's own scale where it was measured, else the map's largest, but never so
+// small that noise looks like evidence.
 export function reachOf(map) {
-  return Math.max(0.1, ...map.values.flat().map(Math.abs));
+  return map.scale ?? Math.max(0.1, ...map.values.flat().map(Math.abs));
 }
 
 // A colour bar with the numbers of its ends; warm is up.

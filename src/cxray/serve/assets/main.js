@@ -114,8 +114,9 @@ async function showMap(film, target, letter) {
     film.map ??= await api.heatMap(film.file, model.name);
     if (worklist.seats[letter] === film) target.setMap(film.map);
   } catch (error) {
-    target.say(asRefusal(error).title);
-    setTimeout(() => target.say(""), 4000);
+    const { title, detail } = asRefusal(error);
+    target.say(`${title}${detail && detail !== title ? ` ${detail}` : ""}`);
+    setTimeout(() => target.say(""), 6000);
   }
 }
 
@@ -291,8 +292,10 @@ async function chooseModel(name) {
   reading.setModel(model, evidence);
   worklist.setLine(reading.line);
   byId("model-name").textContent = models.length > 1 ? "" : `Model ${model.name}, finds ${model.positive || model.classes.join(", ")}`;
-  byId("report-link").hidden = !model.has_report;
-  if (model.has_report) byId("report-link").href = model.links.report;
+  for (const page of ["report", "card"]) {
+    byId(`${page}-link`).hidden = !model.links[page];
+    if (model.links[page]) byId(`${page}-link`).href = model.links[page];
+  }
   byId("intended").textContent = model.intended_use;
   facts(byId("model-facts"), modelFacts());
   pump();

@@ -33,7 +33,7 @@ export class Viewport extends EventTarget {
     this.canvas.setAttribute("role", "application");
     this.canvas.setAttribute("aria-roledescription", "radiograph viewer");
     this.canvas.viewport = this;
-    this.notes = Object.fromEntries(["name", "values", "zoom", "busy"].map((n) => [n, element("p", `note ${n}`, host)]));
+    this.notes = Object.fromEntries(["name", "values", "zoom", "busy", "trust"].map((n) => [n, element("p", `note ${n}`, host)]));
     this.buildColourBar();
     this.renderer = rendererFor(this.canvas);
     this.film = null;
@@ -198,9 +198,10 @@ export class Viewport extends EventTarget {
     this.notes.values.textContent = this.pointed ? `${this.pointed}\n${window_}` : window_;
     this.notes.values.style.whiteSpace = "pre-line";
     this.notes.zoom.textContent = `${Math.round(100 / this.perPixel)} %`;
-    this.bar.hidden = opacity === 0;
+    this.bar.hidden = this.notes.trust.hidden = opacity === 0;
     if (opacity === 0) return;
     const reach = reachOf(this.map).toFixed(2);
+    this.notes.trust.textContent = this.map.reason;
     drawColourBar(this.bar.canvas, opacity);
     [`for ${this.map.class_name} +${reach}`, this.map.is_flat ? "flat: nothing to see" : "0", `against −${reach}`].forEach((text, k) => (this.bar.ends[k].textContent = text));
   }
