@@ -35,7 +35,8 @@ def command(data: Path, out: Path, as_json: bool, **options: Any) -> None:
     \b
     Example:
       cxray train chest_xray --out runs/first
-      cxray train films.csv --out runs/second --recipe fast --set train.epochs=3
+      cxray train films.csv --out runs/second --set train.epochs=3
+      cxray train chest_xray --out runs/quick --recipe fast
     """
     from cxray.workflow.train import train
 
