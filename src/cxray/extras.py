@@ -36,7 +36,10 @@ def require(module: str, extra: str, feature: str) -> ModuleType:
 
 def is_available(module: str) -> bool:
     """Whether `module` could be imported, without importing it."""
-    return importlib.util.find_spec(module) is not None
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):  # a finder that refuses, or a half-removed package
+        return False
 
 
 @contextlib.contextmanager

@@ -74,6 +74,22 @@ def test_audit_and_onnx_export_run_without_tensorflow(tiny_run: Path, phantom_fi
     assert run_without_tensorflow("export", tiny_run, "--format", "onnx", "--out", target).returncode == 0
 
 
+def test_without_the_dicom_libraries_other_films_are_scored_and_dicom_rows_say_what_to_install(
+    tiny_run: Path, tmp_path: Path
+) -> None:
+    films = tmp_path / "films"
+    draw(films / "a.png", side=96)
+    (films / "b.dcm").write_bytes(bytes(128) + b"DICM" + bytes(500))
+    blocked = BLOCK.replace('"tensorflow",', '"pydicom", "imagecodecs", "pylibjpeg", "tensorflow",')
+    command = [sys.executable, "-c", blocked, "predict", str(tiny_run / "bundle"), str(films), "--out"]
+    result = subprocess.run(
+        [*command, str(tmp_path / "t.csv")], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert result.returncode == 8, result.stderr
+    assert "pip install '.[dicom]'" in (tmp_path / "t.csv").read_text()
+    assert "2 films scored, 1 of them without a result" in result.stdout
+
+
 def test_training_without_tensorflow_names_the_feature_and_the_command(phantom_films: Path, tmp_path: Path) -> None:
     result = run_without_tensorflow("train", phantom_films, "--out", tmp_path / "run")
     assert result.returncode == 6
