@@ -1,19 +1,27 @@
-"""`cxray evaluate` and `cxray compare`: predictions tables in, records, tables, figures and a report out."""
+"""`cxray evaluate`: a predictions table in, records, tables, figures and a report out."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from cxray import rundir
 from cxray.errors import UsageError
-from cxray.evaluate.comparison import Comparison, Goal, compare
 from cxray.evaluate.evaluation import Evaluation
-from cxray.evaluate.foreign import read_foreign
-from cxray.evaluate.summary import evaluate
+from cxray.evaluate.features import Features
+from cxray.evaluate.prespecified import judged_under
+from cxray.evaluate.protocol import Protocol, in_force, locked_protocol
+from cxray.evaluate.summary import Request, evaluate_request
 from cxray.records import Predictions
 from cxray.report.page import write_evaluation_report
+from cxray.workflow import openings
+from cxray.workflow.grounds import Grounds, film_pictures, grounded
+from cxray.workflow.tables import Naming
+
+# What a protocol settles, so that it cannot be said again on the command line.
+SETTLED = ("positive", "policy", "threshold", "level", "seed")
 
 
 def evaluate_table(
@@ -21,91 +29,87 @@ def evaluate_table(
     out: Path,
     *,
     validation: Path | None = None,
-    positive: str = "",
+    protocol: Path | None = None,
+    features: Sequence[Path] = (),
+    naming: Naming | None = None,
+    grounds: Grounds | None = None,
+    pictures: bool = True,
     overwrite: bool = False,
-    columns: Sequence[str] = (),
     command: str = "",
     **options: Any,
 ) -> Evaluation:
     """Judge a predictions table and write `evaluation.json`, `tables/`, `figures/` and `report.html` to `out`.
 
-    `columns` maps other column names to ours, as `ours=theirs`; `command` is shown as the line to replay.
-    Further `options` are those of `cxray.evaluate.evaluate`.
+    `protocol` is a locked protocol file, which settles the options in `SETTLED`; `features` are feature tables of the
+    judged (and validation) films; `naming` translates a table of another tool; `grounds` say what else is known of
+    data and model; `pictures` puts small pictures of misjudged films on the page, where their paths can be opened;
+    `command` is shown as the line to replay. Further `options` are the fields of `Request`. Judging films that are not
+    training or validation films is written to the log of openings before anything is returned.
 
     Raises:
         DataError, LabelError, UsageError, SealedTestError: the table or the options cannot be meant.
-        OutputError: the results cannot be written.
+        OutputError: the results or the log cannot be written.
     """
-    table = read_predictions(predictions, columns)
-    other = read_predictions(validation, columns) if validation else None
-    judgement = evaluate(table, validation=other, positive=positive, source=str(predictions), **options)
+    naming = naming or Naming()
+    settled, locks = locked_protocol(protocol) if protocol else (None, [])
+    if settled is not None:
+        options = _under(settled, options, validation)
+    table = naming.read(predictions)
+    if validation is not None:
+        options["validation"] = naming.read(validation)
+    if features:
+        options["features"] = Features.read(features)
+    asked = Request(source=str(predictions), **options)
+    judgement = grounded(evaluate_request(table, asked), table, grounds or Grounds())
+    opening = openings.opening_of(
+        table, source=str(predictions), purpose="evaluate", protocol=settled.sha256 if settled else ""
+    )
+    earlier = None
+    if opening is not None:
+        logs = openings.log_paths(opening, protocol)
+        earlier = openings.history(opening, logs)
+        openings.record(opening, logs)
+        judgement = _with_openings(judgement, openings.facts(opening, earlier))
+    if settled is not None:
+        version = in_force(locks, earlier.first if earlier else None)
+        judgement = judged_under(judgement, settled, version.protocol if version else None, locks)
     rundir.prepare_folder(out, overwrite=overwrite)
     judgement.save(out)
-    write_evaluation_report(judgement, out, command=command)
+    films = film_pictures(judgement, predictions.parent) if pictures else {}
+    write_evaluation_report(judgement, out, command=command, films=films)
     rundir.write_manifest(out, {"kind": "evaluation", "source": str(predictions)})
     return judgement
 
 
-def compare_tables(
-    predictions: Sequence[Path],
-    out: Path,
-    *,
-    validation: Sequence[Path] = (),
-    overwrite: bool = False,
-    columns: Sequence[str] = (),
-    margin: float | None = None,
-    **options: Any,
-) -> Comparison:
-    """Compare predictions tables of the same films and write `comparison.json` and `tables/` to `out`.
-
-    A model is called by its file name, or by `name=path`. `validation` tables come in the same order.
-
-    Raises:
-        UsageError, DataError: fewer than two tables, or tables that cannot be compared.
-        OutputError: the results cannot be written.
-    """
-    if validation and len(validation) != len(predictions):
+def _under(protocol: Protocol, options: dict[str, Any], validation: Path | None) -> dict[str, Any]:
+    """The options of a judgement under `protocol`; slices and prevalences beyond it are kept, as exploratory ones."""
+    said = [name for name in SETTLED if options.get(name) not in (None, "")]
+    if said:
         raise UsageError(
-            f"{len(predictions)} tables but {len(validation)} validation tables were given.",
-            "Give one for each, in order.",
+            f"--{said[0]} is settled by the protocol.", "Leave it out, or judge without --protocol to explore."
         )
-    named = _named(predictions)
-    tables = {name: read_predictions(path, columns) for name, path in named.items()}
-    others = {name: read_predictions(path, columns) for name, path in zip(named, validation, strict=False)}
-    result = compare(tables, validation=others, goal=Goal(margin=margin), **options)
-    rundir.prepare_folder(out, overwrite=overwrite)
-    result.save(out)
-    rundir.write_manifest(out, {"kind": "comparison", "sources": {name: str(path) for name, path in named.items()}})
-    return result
+    rule = protocol.threshold
+    if rule.policy and validation is None:
+        raise UsageError(
+            f"The protocol chooses the threshold by {rule.policy} on a validation table, but none was given.",
+            "Add --validation TABLE.",
+        )
+    kept = {name: value for name, value in options.items() if name not in SETTLED}
+    settled: dict[str, Any] = {"positive": protocol.positive, "level": protocol.level, "seed": protocol.seed}
+    if rule.policy:
+        settled["policy"] = rule.policy
+    if rule.value is not None:
+        settled["threshold"] = rule.value
+    for name, own in (("slices", protocol.subgroups), ("prevalence", protocol.prevalences)):
+        settled[name] = tuple(dict.fromkeys([*own, *kept.pop(name, ())]))
+    return {**kept, **settled}
 
 
-def _named(paths: Sequence[Path]) -> dict[str, Path]:
-    """Names for the models: `name=path`, else the shortest part of the path that tells them apart."""
-    named: dict[str, Path] = {}
-    stems = [path.stem for path in paths]
-    for path in paths:
-        name, separator, rest = str(path).partition("=")
-        if separator and not path.exists():
-            key, path = name, Path(rest)
-        else:
-            key = path.stem if stems.count(path.stem) == 1 else path.with_suffix("").as_posix()
-        if key in named:
-            raise UsageError(f"Two tables are called {key!r}.", "Name them: first=a.csv second=b.csv")
-        named[key] = path
-    return named
+def _with_openings(judgement: Evaluation, known: dict[str, Any]) -> Evaluation:
+    said = [*judgement.facts.get("warnings", ()), *openings.warnings(known)]
+    return dataclasses.replace(judgement, facts={**judgement.facts, "openings": known, "warnings": said})
 
 
 def read_predictions(path: Path, columns: Sequence[str] = ()) -> Predictions:
-    """Read a predictions table; `columns` rename, as `ours=theirs`.
-
-    Raises:
-        UsageError: an entry of `columns` is not of that form, or names no column.
-        DataError: not a predictions table; the message suggests columns that look like scores.
-    """
-    mapping = {}
-    for entry in columns:
-        ours, separator, theirs = entry.partition("=")
-        if not separator:
-            raise UsageError(f"--column {entry!r} is not of the form ours=theirs.", "Example: --column path=image_id")
-        mapping[ours.strip()] = theirs.strip()
-    return read_foreign(path, mapping)
+    """Read a predictions table; `columns` rename, as `ours=theirs`; see `Naming.read`."""
+    return Naming(columns).read(path)
