@@ -16,9 +16,11 @@ import pytest
 
 from cxray.errors import OutputError
 from cxray.evaluate import Evaluation, evaluate
-from cxray.report import numbers
+from cxray.evaluate.floor import with_floor
+from cxray.report import datatable, numbers
 from cxray.report.page import write_evaluation_report
-from cxray.report.questions import CELLS, rows_of
+from cxray.report.questions import CELLS, questions_of, rows_of
+from tests.evaluate.test_floor import probes_of
 from tests.report.predictions import DOLLARS, HOSTILE, LONG_PATH, RIGHT_TO_LEFT, findings, many_classes, two_classes
 from tests.report.reading import Page
 
@@ -45,7 +47,18 @@ def _long_paths():
     return evaluate(dataclasses.replace(table, path=path, patient=path.copy()), source=LONG_PATH + HOSTILE)
 
 
+def _explained():
+    """With an attribution card whose maps failed, and a shortcut floor."""
+    table = two_classes()
+    judged = with_floor(evaluate(table, validation=VALIDATION), table, probes_of(table))
+    test = {"title": HOSTILE, "value": 0.21, "low": 0.1, "high": 0.3, "chance": 0.4, "bar": None, "passed": False}
+    part = {"class_name": HOSTILE, "method": "occlusion", "reason": "They failed.", "findings": [], "tests": [test]}
+    card = {"passed": False, "reason": "Maps are not shown. They failed: Deletion.", "classes": [part], "films": 40}
+    return dataclasses.replace(judged, facts={**judged.facts, "attribution": card})
+
+
 CASES = {
+    "explained": _explained,
     "two classes": lambda: evaluate(
         two_classes(), validation=VALIDATION, prevalence=(0.05, 0.1), source="predictions/test.csv"
     ),
@@ -412,6 +425,49 @@ def test_a_thousand_people_are_a_thousand(plain):
         if "person-" in e.attributes.get("fill", "") and e.attributes["width"] != "10"
     ]
     assert sum(cells) >= 14 * 900
+
+
+def test_maps_that_failed_are_withheld_with_their_reason(written):
+    _, page, _ = written("explained")
+    assert page.text.count("Maps are not shown. They failed: Deletion.") == 2
+    assert page.all("data", data_key="classes/0/tests/0/value")
+
+
+def test_the_gain_over_the_floor_is_a_headline(written):
+    evaluation, page, _ = written("explained")
+    (headline,) = page.all("p", class_="headline")
+    gain = evaluation.record("gain_over_floor")
+    assert f"The model adds {numbers.signed(gain.value)} (95% interval" in headline.text
+
+
+def test_every_claim_is_in_the_ledger_with_what_it_rests_on(case):
+    evaluation, page, _ = case
+    (ledger,) = page.all("table", class_="ledger")
+    for title in ("Verdict", "Threshold", "Gain over the shortcut floor", "If labels were wrong"):
+        assert title in ledger.text
+    if "floor" not in evaluation.tables:
+        assert "No audit of the data was given" in ledger.text
+    else:
+        assert "record gain_over_floor" in ledger.text
+
+
+def test_claims_about_new_patients_fall_with_a_leak(written):
+    _, page, _ = written("training films")
+    (ledger,) = page.all("table", class_="ledger")
+    assert "Not claimed. 300 judged films are training films." in ledger.text
+    assert "times in 100" not in page.text
+
+
+def test_the_numbers_behind_a_figure_are_on_the_page(plain):
+    evaluation, page, _ = plain
+    names = {e.attributes["data-behind"] for e in page.all("table") if "data-behind" in e.attributes}
+    assert {"roc", "score_histogram", "calibration", "precision_recall", "decision_curve", "risk_coverage"} <= names
+    table = datatable.data_table(questions_of(evaluation)[0], "roc")
+    assert table.rows[0][0] == 0
+    assert table.rows[-1][0] == table.whole - 1
+    for row, cells in table.rows:
+        for column, cell in zip(table.columns, cells, strict=True):
+            assert cell == datatable.cell_text(column, evaluation.tables["roc"][column][row])
 
 
 def test_hostile_names_are_text(written):

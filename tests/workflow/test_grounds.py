@@ -1,4 +1,4 @@
-"""What a judgement stands on: audit, bundle, another place, pictures; each with its hash, each refused with a reason."""
+"""What a judgement stands on: audit, bundle, another place, pictures; each with its hash, or a reason why not."""
 
 import json
 import re
@@ -105,6 +105,12 @@ def test_an_attribution_card_in_the_bundle_reaches_the_page(bundle, tmp_path):
     page = Page(tmp_path / "out" / "report.html")
     assert "Maps are not shown: no better than random maps" in page.text
     assert page.all("data", data_finding="attribution", value="0.41")
+
+
+def test_a_card_of_another_model_is_refused(bundle):
+    (bundle / "attribution.json").write_text(json.dumps({"model": "0123456789ab", "passed": True}))
+    with pytest.raises(DataError, match="was measured on the model 0123456789ab"):
+        grounded(evaluate(TABLE), _made_by("f12de20b4de5"), Grounds(bundle=bundle))
 
 
 @pytest.mark.parametrize(

@@ -20,11 +20,14 @@ from cxray.errors import DataError, UsageError
 from cxray.evaluate import audited
 from cxray.evaluate.evaluation import Evaluation
 from cxray.evaluate.floor import ProbeScores, with_floor
+from cxray.explain.card import summary
 from cxray.records import Predictions
 from cxray.report.gallery import films_wanted
 from cxray.workflow.thumbnails import thumbnails
 
 AUDIT, PROBE_SCORES, ATTRIBUTION = "audit.json", "tables/probe_scores.csv", "attribution.json"
+# Large enough to see an opacity on a screen of twice the density.
+_PICTURE_SIDE = 288
 # The column in which `cxray predict` writes the start of the graph's SHA-256.
 _MODEL = "model"
 
@@ -77,7 +80,7 @@ def film_pictures(evaluation: Evaluation, folder: Path) -> dict[str, bytes]:
         name: next((path for path in (Path(name), folder / name) if _is_file(path)), None)
         for name in films_wanted(evaluation)
     }
-    return thumbnails({name: path for name, path in found.items() if path is not None})
+    return thumbnails({name: path for name, path in found.items() if path is not None}, side=_PICTURE_SIDE)
 
 
 def _is_file(path: Path) -> bool:
@@ -125,9 +128,18 @@ def _described(folder: Path, predictions: Predictions) -> dict[str, Any]:
             f"The table was made by the model {strangers[0]}, but the bundle {folder} is {graph[:12]}.",
             "Give the bundle that made the table, or leave --bundle out.",
         )
-    card = folder / ATTRIBUTION
-    attribution = _read(card, "Remove it or make it again with cxray explain.")[0] if card.is_file() else None
-    return {**content, "graph": graph, "attribution": attribution}
+    return {**content, "graph": graph, "attribution": _card(folder, graph)}
+
+
+def _card(folder: Path, graph: str) -> dict[str, Any] | None:
+    """The attribution card in a bundle, as a report takes it; None without one."""
+    path = folder / ATTRIBUTION
+    if not path.is_file():
+        return None
+    content, _ = _read(path, "Make it again with cxray explain.")
+    if content.get("model") and not graph.startswith(str(content["model"])):
+        raise DataError(f"{path} was measured on the model {content['model']}.", "Make it again with cxray explain.")
+    return summary(content) if "classes" in content else content
 
 
 def _hashes(facts: Mapping[str, Any], predictions: Predictions, described: Mapping[str, Any]) -> dict[str, Any]:
