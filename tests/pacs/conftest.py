@@ -1,28 +1,21 @@
-"""Films, a bundle with known answers, and a real PACS."""
+"""A bundle with known answers, a real PACS, and libraries that speak again after each test."""
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 
-for _module in ("highdicom", "pynetdicom", "dicomweb_client", "onnx"):
-    pytest.importorskip(_module, reason="needs the extra pacs")
+from cxray.pacs.journal import SILENCED
+from tests.pacs.bundles import write_bundle
 
-from pydicom import config  # noqa: E402
-
-from cxray.pacs.journal import SILENCED  # noqa: E402
-from tests.data.dicom.films import film  # noqa: E402
-from tests.pacs.bundles import write_bundle  # noqa: E402
-from tests.pacs.world import PASSWORD, USER, Orthanc, orthanc  # noqa: E402
-
-ROWS, COLUMNS = 320, 256
-# Rows and columns of the bright patch of an ill film.
-PATCH = (slice(180, 300), slice(30, 130))
+if TYPE_CHECKING:
+    from tests.pacs.world import Orthanc
 
 
 @pytest.fixture(scope="session")
@@ -34,11 +27,10 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def _libraries_speak_again() -> Iterator[None]:
     """What a node silences for its own process must not stay silent for other tests."""
-    settings = config.settings.reading_validation_mode, config.settings.writing_validation_mode
     loggers = {name: logging.getLogger(name) for name in SILENCED}
     before = {name: (list(one.handlers), one.propagate, one.level) for name, one in loggers.items()}
-    yield
-    config.settings.reading_validation_mode, config.settings.writing_validation_mode = settings
+    with _validation_kept():
+        yield
     for name, (handlers, propagate, level) in before.items():
         loggers[name].handlers[:], loggers[name].propagate = handlers, propagate
         loggers[name].setLevel(level)
@@ -46,8 +38,8 @@ def _libraries_speak_again() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CXRAY_PACS_USER", USER)
-    monkeypatch.setenv("CXRAY_PACS_PASSWORD", PASSWORD)
+    monkeypatch.setenv("CXRAY_PACS_USER", "tester")
+    monkeypatch.setenv("CXRAY_PACS_PASSWORD", "trial")
     for name in ("CXRAY_PACS_TOKEN", "CXRAY_DICOM_ACCEPT"):
         monkeypatch.delenv(name, raising=False)
 
@@ -55,14 +47,19 @@ def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def pacs(tmp_path: Path) -> Iterator[Orthanc]:
     """An empty Orthanc."""
+    from tests.pacs.world import orthanc
+
     with orthanc(tmp_path / "orthanc") as server:
         yield server
 
 
-def draw_film(*, ill: bool, patient: str, **elements: Any) -> Any:
-    """A film with or without the bright patch, 12 bits."""
-    pixels = np.full((ROWS, COLUMNS), 1200, dtype=np.uint16)
-    pixels += np.random.default_rng(sum(patient.encode())).integers(0, 200, pixels.shape, dtype=np.uint16)
-    if ill:
-        pixels[PATCH] = 3900
-    return film(pixels, patient=patient, **elements)
+@contextlib.contextmanager
+def _validation_kept() -> Iterator[None]:
+    if importlib.util.find_spec("pydicom") is None:
+        yield
+        return
+    from pydicom import config
+
+    kept = config.settings.reading_validation_mode, config.settings.writing_validation_mode
+    yield
+    config.settings.reading_validation_mode, config.settings.writing_validation_mode = kept

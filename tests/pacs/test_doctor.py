@@ -6,6 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
+
+pytest.importorskip("highdicom", reason="needs the extra pacs")
+
+
 from click.testing import CliRunner
 
 from cxray.cli import cli
@@ -14,7 +18,7 @@ from cxray.pacs.address import Entity, WebAddress, parse_address
 from cxray.pacs.doctor import Check, Patient, examine
 from cxray.workflow.pacs import check_exposure
 from tests.data.dicom.films import save
-from tests.pacs.conftest import draw_film
+from tests.pacs.films import draw_film
 from tests.pacs.world import Orthanc, free_port
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytest.importorskip("highdicom", reason="needs the extra pacs")
+
 from cxray.pacs.journal import Journal, silence_libraries
 from cxray.pacs.metrics import metrics_text
 from cxray.pacs.queue import Queue

@@ -10,8 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pydicom
 import pytest
+
+pytest.importorskip("highdicom", reason="needs the extra pacs")
+
+import pydicom
 from pydicom import config
 from pynetdicom import AE
 
@@ -23,7 +26,7 @@ from cxray.pacs.listener import Caller, Listener, ListenSettings
 from cxray.pacs.queue import Queue
 from cxray.pacs.state import State
 from tests.data.dicom.films import save
-from tests.pacs.conftest import draw_film
+from tests.pacs.films import draw_film
 from tests.pacs.world import program, send, wait_until
 
 DX = "1.2.840.10008.5.1.4.1.1.1.1"

@@ -14,8 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pydicom
 import pytest
+
+pytest.importorskip("highdicom", reason="needs the extra pacs")
+
+import pydicom
 
 from cxray.pacs.address import WebAddress, http_session
 from cxray.pacs.delivery import web_client
@@ -25,7 +28,7 @@ from cxray.pacs.node import Node, NodeSettings
 from cxray.pacs.orthanc import OrthancWatcher
 from cxray.pacs.worker import Retry
 from tests.data.dicom.films import PLANTED_WORDS, bytes_of, plant_deep, planted, save
-from tests.pacs.conftest import draw_film
+from tests.pacs.films import draw_film
 from tests.pacs.world import Orthanc, dciodvfy, free_port, orthanc, send, wait_until
 
 IMPATIENT = Retry(first_wait_seconds=0.2, longest_wait_seconds=0.5)

@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pydicom
 import pytest
+
+pytest.importorskip("highdicom", reason="needs the extra pacs")
+
+import pydicom
 
 from cxray.errors import DataError
 from cxray.pacs.assess import Assessor, SkippedFilm
@@ -19,7 +22,7 @@ from cxray.pacs.results import build_results
 from cxray.pacs.secondary_capture import LONGEST_SIDE_PIXELS, overlay
 from cxray.pacs.source import COPIED, is_own_output
 from tests.data.dicom.films import save
-from tests.pacs.conftest import COLUMNS, PATCH, ROWS, draw_film
+from tests.pacs.films import COLUMNS, PATCH, ROWS, draw_film
 from tests.pacs.world import dciodvfy, pixelmed
 
 CODED = {"ILL": {"value": "36118008", "scheme": "SCT", "meaning": "Pneumothorax"}}

@@ -10,6 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+pytest.importorskip("highdicom", reason="needs the extra pacs")
+
 from pydicom import Dataset
 
 from cxray.pacs.assess import SkippedFilm
@@ -20,7 +23,7 @@ from cxray.pacs.queue import Queue
 from cxray.pacs.reading import Finding, Maker, Reading
 from cxray.pacs.state import State
 from cxray.pacs.worker import Retry, Worker, revive
-from tests.pacs.conftest import draw_film
+from tests.pacs.films import draw_film
 
 MAKER = Maker("bright", "0123456789ab", "9.9.9", "f" * 64)
 AT_ONCE = Retry(attempts=3, first_wait_seconds=0.0, longest_wait_seconds=0.0)
