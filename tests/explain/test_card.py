@@ -60,7 +60,7 @@ def test_one_failed_test_hides_the_maps_and_is_named(name: str, numbers: tuple[f
 def test_what_could_not_be_tested_is_not_shown() -> None:
     found = part(deletion=None).verdict()
     assert found.maps == UNTESTED
-    assert found.reason == "Maps are not shown, because they could not be tested: only 3 films."
+    assert found.reason == "The maps could not be tested: only 3 films."
     assert part(head_randomisation=None).verdict().maps == SHOWN  # occlusion has no head to shuffle
 
 
@@ -90,7 +90,7 @@ def test_a_card_survives_the_round_trip_and_knows_its_model(tmp_path: Path) -> N
         load_card(tmp_path, "def456")
     assert load_card(tmp_path / "elsewhere", "abc123") is None
     assert card.verdict("PNEUMONIA", "occlusion").maps == UNTESTED
-    assert card.verdict("FRACTURE", "class_activation").reason == "Maps for FRACTURE were never tested."
+    assert card.verdict("FRACTURE", "class_activation").reason == "The maps for FRACTURE were never tested."
 
 
 def test_a_newer_measurement_replaces_its_own_part_only() -> None:
@@ -135,7 +135,7 @@ def test_the_headline_speaks_for_all_parts() -> None:
     assert found.headline()["summary"].startswith("The frame of the film")
     failed = new_card("m", "f", [part(deletion=(0.0, -1.0, 1.0))]).headline()
     assert failed["passed"] is False
-    assert failed["reason"].startswith("Maps are not shown. They failed: “Covering the places")
+    assert failed["reason"].startswith("The maps failed a test: “Covering the places")
     assert failed["summary"].startswith("Neither the frame")
     assert new_card("m", "f", []).headline()["passed"] is False
 

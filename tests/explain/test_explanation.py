@@ -40,7 +40,7 @@ def test_without_a_card_there_is_no_map_and_the_reason_is_said(tmp_path: Path, f
     found = explain_file(disc_model(tmp_path), film)
     assert found.attribution is None
     assert map_verdict(disc_model(tmp_path), "PNEUMONIA") == found.verdict
-    assert found.verdict.reason == "Maps are not shown, because this model's maps were never tested."
+    assert found.verdict.reason == "The maps of this model were never tested."
     assert found.no_neighbours == "This model carries no reference films to compare with."
     assert found.gate is None
     assert found.decision == "NORMAL"  # log-odds of -0.5 by hand: 60 · (0.902 - 0.5) / 49 - 1

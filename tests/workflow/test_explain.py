@@ -84,7 +84,7 @@ def test_a_person_reads_what_matters(bundle: Path, discs: Path, tmp_path: Path) 
     assert result.exit_code == 0, result.output
     assert "decision PNEUMONIA" in result.stdout
     assert "Gate: none in this model." in result.stdout
-    assert "Maps are not shown, because this model's maps were never tested." in result.stdout
+    assert "Map: The maps of this model were never tested." in result.stdout
     assert f"Picture: {tmp_path / 'e.png'}" in result.stdout
 
 
@@ -142,7 +142,7 @@ def test_a_network_from_elsewhere(discs: Path, tmp_path: Path) -> None:
 def test_heat_maps_obey_the_card(bundle: Path, discs: Path, tmp_path: Path) -> None:
     words = ("predict", bundle, discs, "--out", tmp_path / "p.csv", "--heatmaps", tmp_path / "maps")
     refused = run(*words)
-    assert "never tested" in str(refused.exception)
+    assert "Maps are not shown. The maps of this model were never tested." in str(refused.exception)
     assert not (tmp_path / "p.csv").exists()  # nothing was scored for nothing
     (discs / "PNEUMONIA" / "broken.png").write_bytes(b"no film")
     try:

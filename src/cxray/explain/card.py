@@ -51,12 +51,12 @@ class ClassCard:
         deciding = [one for one in self.measures if one.decides]
         failed = [one for one in deciding if one.passed is False]
         if failed:
-            return Verdict(WITHHELD, f"Maps are not shown. They failed: {_listed(failed)}.")
+            return Verdict(WITHHELD, f"The maps failed {_tests(len(failed))}: {_listed(failed)}.")
         measured = [one for one in deciding if one.passed is not None]
         open_tests = [one for one in deciding if one.passed is None and not _is_optional(one)]
         if not measured or open_tests:
             reason = open_tests[0].withheld if open_tests else "nothing was measured"
-            return Verdict(UNTESTED, f"Maps are not shown, because they could not be tested: {reason}.")
+            return Verdict(UNTESTED, f"The maps could not be tested: {reason}.")
         return Verdict(SHOWN, f"The maps passed all {len(measured)} tests of being true to this model.")
 
     def findings(self) -> list[dict[str, str]]:
@@ -88,7 +88,7 @@ class Card:
     def verdict(self, class_name: str, method: str) -> Verdict:
         """Whether maps for a class may be shown."""
         part = self.of(class_name, method)
-        return part.verdict() if part else Verdict(UNTESTED, f"Maps for {class_name} were never tested.")
+        return part.verdict() if part else Verdict(UNTESTED, f"The maps for {class_name} were never tested.")
 
     def with_earlier(self, earlier: Card | None) -> Card:
         """This card with the parts of an earlier one of the same model that it does not measure anew."""
@@ -129,7 +129,7 @@ class Card:
         }
 
 
-NO_CARD = Verdict(UNTESTED, "Maps are not shown, because this model's maps were never tested.")
+NO_CARD = Verdict(UNTESTED, "The maps of this model were never tested.")
 
 
 def new_card(model: str, films: str, classes: Sequence[ClassCard]) -> Card:
@@ -227,6 +227,10 @@ def sentence(one: Measure) -> str:
     mark = {True: "passed", False: "FAILED" if one.decides else "noted", None: "measured"}[one.passed]
     chance = f"; by chance {one.null.mean:.2f} ({one.null.low:.2f} to {one.null.high:.2f})" if one.null else ""
     return f"{mark}: {one.title}: {one.value:.2f} ({one.low:.2f} to {one.high:.2f}){chance}"
+
+
+def _tests(count: int) -> str:
+    return "a test" if count == 1 else f"{count} tests"
 
 
 def _listed(failed: Sequence[Measure]) -> str:

@@ -70,7 +70,7 @@ def _map(axes: Axes, explanation: Explanation) -> None:
     found = explanation.attribution
     if found is None:
         _film(axes, film_as_rgb((explanation.film * 0.35).astype(np.uint8)), "No map")
-        _over_film(axes, explanation.verdict.reason)
+        _over_film(axes, f"No map is shown. {explanation.verdict.reason}")
         return
     method = _METHODS[found.method]
     if found.is_flat:
@@ -81,7 +81,7 @@ def _map(axes: Axes, explanation: Explanation) -> None:
     _film(axes, overlay(explanation.film, found, scale), f"What speaks for {explanation.class_name} ({method})")
     _colour_bar(axes, scale, found.method)
     if not explanation.verdict.may_show:
-        _over_film(axes, f"Shown on request. {explanation.verdict.reason}", at_bottom=True)
+        _over_film(axes, f"Shown on request all the same. {explanation.verdict.reason}", at_bottom=True)
 
 
 def _over_film(axes: Axes, text: str, *, at_bottom: bool = False) -> None:
@@ -161,7 +161,7 @@ def _effects(axes: Axes, explanation: Explanation) -> None:
     axes.barh(places, changes, height=0.62, color=[WARM if change > 0 else COLD for change in changes])
     axes.axvline(0, color=INK, linewidth=0.8)
     reach = max([abs(change) for change in changes] + [0.1])
-    axes.set_xlim(-reach * 1.75, reach * 1.75)
+    axes.set_xlim(-reach * 2.5, reach * 2.5)
     for place, effect in zip(places, shown, strict=True):
         is_up = effect.log_odds_change > 0
         words = f"{_percent(explanation.score)} → {_percent(effect.score)}{', flips' if effect.flips else ''}"
@@ -206,7 +206,8 @@ def _usual(one: Neighbour) -> str:
 
 
 def _caption(one: Neighbour) -> str:
-    name = one.film if len(one.film) <= 20 else f"{one.film[:10]}…{one.film[-9:]}"
+    stem = one.film.rpartition(".")[0] or one.film
+    name = stem if len(stem) <= 20 else f"{stem[:10]}…{stem[-9:]}"
     return f"{name}\n{one.label or 'no label'}\nlikeness {one.similarity:.2f}"
 
 

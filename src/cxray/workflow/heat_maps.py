@@ -44,7 +44,7 @@ class HeatMaps:
         if not untested and not any(one.may_show for one in verdicts):
             asked = maps.verdict(model.positive) if model.positive else verdicts[0]
             raise UsageError(
-                asked.reason,
+                f"Maps are not shown. {asked.reason}",
                 f"Test them with `cxray explain {bundle} --card DATA`, or add --untested-maps to see them anyway.",
             )
         rundir.prepare_folder(folder)
