@@ -1,6 +1,6 @@
 """What a film costs: time against film size, number of files, batch and cores, with a fitted line, and a forecast.
 
-    python benchmarks/speed_cost.py BUNDLE --picture docs/pictures/cost-of-a-film.png
+    python benchmarks/speed_cost.py BUNDLE --picture docs/images/cost-of-a-film.png
 
 Synthetic films are written once in several sizes as PNG and JPEG, then scored in whole streams within one process, on
 one and on two cores. Seconds a film are fitted as a + b × megapixels for each format, both cores. The forecast adds

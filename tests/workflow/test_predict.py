@@ -132,6 +132,19 @@ def test_a_killed_prediction_goes_on_behind_its_last_row(tiny_run: Path, tmp_pat
     assert again.returncode == 2 and "nothing to resume" in again.stderr
 
 
+def test_fewer_bits_are_compared_first(
+    tiny_run: Path, phantom_films: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("openvino", reason="needs the extra openvino")
+    arguments = ["predict", tiny_run, phantom_films / "test", "--precision", "bfloat16", "--out", tmp_path / "p.csv"]
+    result = run(*arguments)
+    assert result.exit_code == 0, result.output
+    assert "In bfloat16 the probabilities of the first" in result.stderr
+    monkeypatch.setattr("cxray.workflow.predict.LARGEST_SHIFT", -1.0)
+    refused = run(*arguments, "--engine", "openvino")
+    assert isinstance(refused.exception, CxrayError) and "-1 is accepted" in refused.exception.message
+
+
 def test_comparing_two_tables(tiny_run: Path, phantom_films: Path, tmp_path: Path) -> None:
     table = tmp_path / "one.csv"
     run("predict", tiny_run, phantom_films / "test", "--out", table)

@@ -12,6 +12,8 @@ import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from cxray import progress, rundir
 from cxray.data.intake import read_inputs
 from cxray.errors import DataError, UsageError
@@ -21,6 +23,9 @@ from cxray.runtime.rows import RowJournal, journal_of
 from cxray.tables import is_table
 
 ROWS_AT_ONCE = 64
+# Films that are scored in float32 as well before fewer bits are trusted, and how far their probabilities may move.
+COMPARED_FILMS = 32
+LARGEST_SHIFT = 0.05
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +83,24 @@ def predict(
         )
     for reason, count in intake.passed_over.items():
         progress.say(f"Passed over: {count} × {reason}.")
+    if precision != "float32":
+        _compare(predictor, Predictor.open(bundle, "onnxruntime", threads=threads), records[:COMPARED_FILMS], precision)
     return _write_rows(predictor, records, out, resume=resume)
+
+
+def _compare(quick: Predictor, exact: Predictor, records: Sequence[ImageRecord], precision: str) -> None:
+    """Say how far fewer bits move the probabilities of `records`.
+
+    Raises:
+        UsageError: further than `LARGEST_SHIFT`.
+    """
+    tables = [as_table(p.bundle, list(p.stream(records))).scores for p in (quick, exact)]
+    shifts = np.abs(tables[0] - tables[1])
+    shift = float(np.nanmax(shifts)) if not np.isnan(shifts).all() else 0.0
+    found = f"In {precision} the probabilities of the first {len(records)} films move by {shift:.4f} at most"
+    if shift > LARGEST_SHIFT:
+        raise UsageError(f"{found}; {LARGEST_SHIFT:g} is accepted.", "Leave out --precision.")
+    progress.say(f"{found}.")
 
 
 def _check_out(out: Path, *, resume: bool) -> None:
