@@ -67,7 +67,8 @@ def opening_of(table: Predictions, *, source: str, purpose: str, protocol: str =
     if not tested.any():
         return None
     return Opening(
-        at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        # To the microsecond, because lines of two logs are one opening when they are equal.
+        at=datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds"),
         films_sha256=films_hash(table.select(tested)),
         table_sha256=fingerprint(table),
         films=int(tested.sum()),
