@@ -202,7 +202,8 @@ def clean_rounds(films: dict[str, list[list[Path]]], root: Path, seeds: int) -> 
         loud = {finding.code for finding in result.findings if finding.severity != "info"}
         codes.update(loud)
         alarmed += bool(loud)
-    yield "clean", "", "any warning or error", alarmed, seeds
+        if seed % 10 == 9 or seed == seeds - 1:
+            yield "clean", "", "any warning or error", alarmed, seed + 1
     yield from (("clean", "", code, count, seeds) for code, count in sorted(codes.items()))
 
 

@@ -65,3 +65,13 @@ def test_a_thousand_equal_films_are_not_half_a_million_pairs(clean_scan: Scan):
     joined = np.concatenate([clean_scan.thumbnails, films])
     first, _ = near_pairs(circles_of(joined))
     assert 999 <= len(first) < 40 * 1000
+
+
+@pytest.mark.parametrize("degrees", [90, 180, 270])
+def test_quarter_turns_of_a_film_of_four_to_three_are_exact(degrees: int):
+    grain = np.random.default_rng(1).integers(0, 256, (12, 16)).astype(np.uint8)
+    stored = Image.fromarray(grain).resize((400, 300), Image.Resampling.BICUBIC)
+    films = [np.asarray(film.resize((32, 32))) for film in (stored, stored.rotate(degrees, expand=True))]
+    turns = best_turns(circles_of(np.stack(films)), np.array([0]), np.array([1]))
+    assert turns.correlation[0] > 0.99 and not turns.is_mirrored[0]
+    assert abs((turns.degrees[0] + degrees + 180) % 360 - 180) < 0.5
