@@ -10,7 +10,18 @@ import pytest
 
 from cxray.errors import BundleError
 from cxray.explain.battery import COVERED, DELETION, FRAME, HEAD, INSERTION, LUNGS, REPEATABLE, WEIGHTS
-from cxray.explain.card import NAME, SHOWN, UNTESTED, WITHHELD, ClassCard, load_card, new_card, save_card, summary
+from cxray.explain.card import (
+    NAME,
+    SHOWN,
+    UNTESTED,
+    WITHHELD,
+    ClassCard,
+    load_card,
+    new_card,
+    save_card,
+    sentence,
+    summary,
+)
 from cxray.explain.measures import Measure, Null
 
 GOOD = {
@@ -115,16 +126,17 @@ def test_a_card_of_a_newer_version_is_told(tmp_path: Path) -> None:
 
 
 def test_the_summary_is_json_and_says_everything_a_report_needs() -> None:
-    found = json.loads(json.dumps(summary(new_card("m", "f", [part(deletion=None)]).to_dict())))
-    only = found["classes"][0]
-    assert (found["model"], only["maps"], only["class_name"], only["method"]) == (
-        "m", UNTESTED, "PNEUMONIA", "class_activation",
-    )  # fmt: skip
-    tests = {one["name"]: one for one in only["tests"]}
-    assert tests["deletion"]["sentence"].startswith("not measured: Covering the places")
-    assert tests["repeatability"]["sentence"].startswith("passed: ")
-    assert tests["repeatability"]["passed"] is True
-    assert Measure.from_dict(new_card("m", "f", [part()]).to_dict()["classes"][0]["measures"][0]).name == "deletion"
+    card = new_card("m", "f", [part(deletion=None)]).to_dict()
+    found = json.loads(json.dumps(summary(card)))
+    assert (found["model"], found["films"], found["passed"]) == ("m", "f", False)
+    assert found["reason"] == "The maps could not be tested: only 3 films."
+    rows = {row["test"]: row for row in found["PNEUMONIA, class activation"]}
+    assert rows[DELETION.title]["result"] == "only 3 films"
+    assert rows[REPEATABLE.title]["result"] == {"value": 0.9, "low": 0.8, "high": 1.0}
+    assert rows[REPEATABLE.title]["reached"] is True
+    assert summary({"passed": True, "maker": "other"}) == {"passed": True, "maker": "other"}
+    assert Measure.from_dict(card["classes"][0]["measures"][0]).name == "deletion"
+    assert sentence(part().measures[4]).startswith("passed: The map stays on the patient")
 
 
 def test_the_headline_speaks_for_all_parts() -> None:
@@ -142,4 +154,4 @@ def test_the_headline_speaks_for_all_parts() -> None:
 
 def test_a_dictionary_that_is_no_card_has_no_summary() -> None:
     with pytest.raises(BundleError, match="attribution card is damaged"):
-        summary({"model": "m"})
+        summary({"classes": [{"class_name": "A"}]})
