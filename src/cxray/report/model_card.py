@@ -75,6 +75,10 @@ def write_model_card(sources: Sources, folder: Path, *, command: str = "") -> tu
 
 def card_sections(sources: Sources) -> tuple[Section, ...]:
     """Every section of the card, in order."""
+    return (*_about_model(sources), *_about_test(sources))
+
+
+def _about_model(sources: Sources) -> tuple[Section, ...]:
     stated = sources.statements
     return (
         Section(
@@ -103,6 +107,12 @@ def card_sections(sources: Sources) -> tuple[Section, ...]:
             ),
         ),
         Section("Training data", (*_data(sources), Entry("Parts", made.partitions(sources)))),
+    )
+
+
+def _about_test(sources: Sources) -> tuple[Section, ...]:
+    stated = sources.statements
+    return (
         Section(
             "Evaluation",
             (
