@@ -179,41 +179,38 @@ def load_card(folder: Path, model: str) -> Card | None:
 
 
 def summary(card: Mapping[str, Any]) -> dict[str, Any]:
-    """What a report shows, from a card's dictionary (`Card.to_dict`, or the JSON of `attribution.json`).
+    """What a report needs, from a card's dictionary (`Card.to_dict`, or the JSON of `attribution.json`).
 
     Keys: `passed` (whether any maps may be shown), `reason` (one sentence on that), `summary` (what was found about the
-    model), `model` (identifier), `films` (what it was measured on), `made`, and for each class and method a list under
-    "CLASS, method" with one row a test: `test` (its words), `result` (value, low, high, or the reason for none),
-    `by_chance` (mean of the null, or None), `bar`, `reached` (True, False or None) and `films`. A dictionary without
-    `classes`, a card of another maker, is passed on as it is.
+    model), `model` (identifier), `films` (what it was measured on), `made`, and `classes`: one entry a class and method
+    with `class_name`; `method` ("class_activation" or "occlusion"); `maps` ("shown", "withheld", "untested"); `reason`
+    (one sentence for newcomers); `findings` (list of `code` and `sentence`, about the model, empty when none);
+    `tests` (list with `name`, `title`, `value`, `low`, `high`, `chance` (mean of the null, or None), `bar` (in words),
+    `passed` (True, False or None), `decides`, `films`, `withheld`, and `sentence`: the result in words).
 
     Raises:
-        BundleError: the dictionary is a damaged card.
+        BundleError: the dictionary is no card.
     """
-    if "classes" not in card:
-        return dict(card)
     try:
-        tables = {
-            f"{part['class_name']}, {part['method'].replace('_', ' ')}": [_row(one) for one in part["measures"]]
-            for part in card["classes"]
-        }
         heads = {key: card[key] for key in ("passed", "reason", "summary", "model", "films", "made")}
-    except (KeyError, TypeError, AttributeError) as error:
+        return {**heads, "classes": [_summary_of(part) for part in card["classes"]]}
+    except (KeyError, TypeError) as error:
         raise BundleError(
             f"The attribution card is damaged: {type(error).__name__} {error}.", "Make it again with cxray explain."
         ) from error
-    return {**heads, **tables}
 
 
-def _row(one: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "test": one["title"],
-        "result": one["withheld"] if one["value"] is None else {key: one[key] for key in ("value", "low", "high")},
-        "by_chance": one["null"]["mean"] if one["null"] else None,
-        "bar": one["bar"],
-        "reached": one["passed"],
-        "films": one["films"],
-    }
+def _summary_of(part: Mapping[str, Any]) -> dict[str, Any]:
+    keys = ("name", "title", "value", "low", "high", "bar", "passed", "decides", "films", "withheld")
+    tests = [
+        {
+            **{key: one[key] for key in keys},
+            "chance": one["null"]["mean"] if one["null"] else None,
+            "sentence": sentence(Measure.from_dict(one)),
+        }
+        for one in part["measures"]
+    ]
+    return {**{key: part[key] for key in ("class_name", "method", "maps", "reason", "findings")}, "tests": tests}
 
 
 def sentence(one: Measure) -> str:

@@ -27,7 +27,7 @@ _HEADINGS = (
     Heading("Test", False),
     Heading("Value", True),
     Heading("By chance", True),
-    Heading("Bar", True),
+    Heading("Bar", False),
     Heading("Passed", False),
     Heading("In words", False),
 )
@@ -92,4 +92,5 @@ def _test(test: Mapping[str, Any], where: tuple[str, ...]) -> tuple[Markup, ...]
     answer = {True: "yes", False: "no"}.get(test.get("passed"), "not decided")  # type: ignore[arg-type]
     words = test.get("sentence") or test.get("withheld") or ""
     title = sentences.name(str(test.get("title") or test.get("name") or ""))
-    return title, value, number("chance"), number("bar"), Markup(answer), Markup("{}").format(printable(str(words)))
+    bar, said = (Markup("{}").format(printable(str(text))) for text in (test.get("bar") or "–", words))
+    return title, value, number("chance"), bar, Markup(answer), said
