@@ -12,6 +12,8 @@ from typing import Any
 
 from cxray.data.dicom.source import decimals, integer, items, open_dicom, text
 
+# Every object that cxray writes carries this in Manufacturer, so that no result is ever taken for a film.
+OWN_MANUFACTURER = "cxray"
 _PATIENT = {
     "name": "PatientName",
     "identifier": "PatientID",
@@ -158,7 +160,3 @@ def _spacing(dataset: Any) -> tuple[float, float] | None:
 def own_result(manufacturer: str, model: str) -> bool:
     """Whether an object of this manufacturer and model was written by cxray itself."""
     return OWN_MANUFACTURER in (manufacturer.casefold(), model.casefold())
-
-
-# Every object that cxray writes carries this in Manufacturer, so that no result is ever taken for a film.
-OWN_MANUFACTURER = "cxray"
