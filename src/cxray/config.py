@@ -187,12 +187,14 @@ class DecisionSettings:
 
     `calibration`: "temperature" or "none". `policy` names a threshold policy of `evaluate/thresholds.py`; "none"
     decides for the most probable class. `positive` names the class whose score is thresholded; "" = the second of two
-    classes in alphabetical order.
+    classes in alphabetical order. `stress` judges the frozen threshold once more on validation films that were
+    stretched, enlarged, bent in exposure or robbed of their borders.
     """
 
     calibration: str = "temperature"
     policy: str = "target_sensitivity:0.95"
     positive: str = ""
+    stress: bool = True
 
     def __post_init__(self) -> None:
         _require(self.calibration in ("temperature", "none"), "decision.calibration", "'temperature' or 'none'")

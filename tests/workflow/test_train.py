@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from cxray import rundir
+from cxray.bundle import load_bundle
 from cxray.data.intake import Intake
 from cxray.errors import ConfigError, DataError, LabelError, SplitError, UsageError
 from cxray.model.history import read_history
@@ -97,7 +98,8 @@ def test_nothing_of_the_test_films_reaches_the_model(
 
 
 def _without_hashes(facts: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in facts.items() if name != "table_sha256"}  # paths are part of a table
+    """Without the table's hash, of which paths are a part, and without how long it took."""
+    return {name: v for name, v in facts.items() if name not in ("table_sha256", "seconds", "films_per_second")}
 
 
 def test_an_accepted_leak_stands_in_bundle_run_and_every_report(phantom_films: Path, tmp_path: Path) -> None:
@@ -255,3 +257,16 @@ def test_an_unwritable_output(phantom_films: Path, tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(Exception, match="Cannot write"):
         train(phantom_films, tmp_path / "run", recipe="demo")
+
+
+def test_the_bundle_says_how_far_its_threshold_holds(gated_run: Path) -> None:
+    from cxray.runtime.stress import TREATMENTS
+
+    rows = load_bundle(gated_run).facts["stress"]
+    assert [row["treatment"] for row in rows] == list(TREATMENTS)
+    assert all(0 <= row[rate] <= 1 for row in rows for rate in ("auroc", "sensitivity", "specificity"))
+    assert json.loads((gated_run / "run.json").read_text())["stress"] == rows
+
+
+def test_with_four_films_of_a_class_nothing_is_said_of_it(tiny_run: Path) -> None:
+    assert load_bundle(tiny_run).facts["stress"] == []

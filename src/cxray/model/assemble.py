@@ -24,7 +24,7 @@ from cxray.data.prepare import as_model_input, prepare_file
 from cxray.errors import DataError
 from cxray.evaluate import calibration, thresholds
 from cxray.evaluate.screening import fingerprint
-from cxray.model.familiarity import remember
+from cxray.model.familiarity import remember, stressed
 from cxray.model.films import LabelledFilms
 from cxray.model.fit import Fit
 from cxray.model.parity import check_graph
@@ -94,6 +94,7 @@ def assemble(
             "calibration": {**calibrated, "table_sha256": fingerprint(table), "split": "validation"},
             "thresholds": {name: point.to_dict() for name, point in points.items()},
             "gate": remember(engine, films.training, features, films.records, folder),
+            "stress": stressed(draft, engine, films.validation, points) if recipe.decision.stress else [],
             "golden": _golden(fit, folder, recipe, subject),
             "parity": {"films": parity.films, "largest_difference": parity.largest_difference},
             "intended_use": bundle.INTENDED_USE,

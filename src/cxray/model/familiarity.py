@@ -1,24 +1,31 @@
-"""What a bundle is told about the films it was made from: the input gate, and the features of validation films.
-
-Both are measured with the engine that will serve.
+"""What a bundle is told about the films it was made from: the input gate, the features of validation films, and how far
+its threshold holds when those are changed. All is measured with the engine that will serve.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from cxray.bundle import Bundle
+from cxray.data.prepare import as_model_input
+from cxray.evaluate.thresholds import Threshold
 from cxray.model.films import LabelledFilms
 from cxray.records import ImageRecord
+from cxray.runtime import stress
 from cxray.runtime.engine import Engine
 from cxray.runtime.familiar import BATCH, Reference, features_of, fit_gate
 
 # More films do not change the main directions of their features, but would cost seconds.
 MOST_TRAINING_FILMS = 800
+# Enough to see a rate fall by a tenth; every film is scored once a treatment.
+MOST_STRESSED_FILMS = 400
+FEWEST_STRESSED_FILMS = 10
 
 
 def remember(
@@ -40,6 +47,30 @@ def remember(
     Reference(known, np.array(labels, dtype=str), np.array(names, dtype=str)).save(folder)
     usual = _features(engine, training, -(-len(training) // MOST_TRAINING_FILMS))
     return fit_gate(engine, usual, known, (training.card.height, training.card.width), folder)
+
+
+def stressed(
+    draft: Bundle, engine: Engine, validation: LabelledFilms, points: Mapping[str, Threshold]
+) -> list[dict[str, Any]]:
+    """The frozen threshold of the positive class on changed validation films, as `runtime.stress` gives it.
+
+    Empty where there is no such threshold, or fewer than `FEWEST_STRESSED_FILMS` films on either side of it.
+    """
+    if draft.positive not in points or validation.targets.ndim != 1:
+        return []
+    column = draft.classes.index(draft.positive)
+    rows = np.arange(len(validation))[:: -(-len(validation) // MOST_STRESSED_FILMS)]
+    is_positive = validation.targets[rows] == column
+    if min(is_positive.sum(), (~is_positive).sum()) < FEWEST_STRESSED_FILMS:
+        return []
+
+    def score(films: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+        batches = [as_model_input(films[at : at + BATCH]) for at in range(0, len(films), BATCH)]
+        return np.concatenate([draft.probabilities(engine.run(batch)["logits"])[:, column] for batch in batches])
+
+    films = validation.source.take(validation.indices[rows])
+    found = stress.stress(score, films, is_positive, points[draft.positive].value)
+    return [dataclasses.asdict(row) for row in found]
 
 
 def _features(engine: Engine, films: LabelledFilms, step: int) -> npt.NDArray[np.float32]:

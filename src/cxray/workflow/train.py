@@ -33,6 +33,7 @@ from cxray.data.split import Division, divide
 from cxray.errors import ConfigError, DataError, SplitError, UsageError
 from cxray.evaluate.thresholds import Policy
 from cxray.records import ImageRecord, Predictions
+from cxray.runtime.stress import stress_warnings
 from cxray.workflow.audit_gate import check_codes, pass_gate
 
 RUN_FACTS = "run.json"
@@ -285,6 +286,8 @@ class _Journey:
             folder=self.out / "bundle",
             provenance=provenance,
         )
+        for sentence in stress_warnings(bundle.facts["stress"]):
+            progress.say(f"Warning: {sentence}")
         return trained, bundle, table
 
     def _labelled(self, split: str) -> Any:
@@ -339,6 +342,7 @@ class _Journey:
             "article_cnn",
         ):
             notes.append("ImageNet weights were not to be had, so the network started from random weights.")
+        notes += stress_warnings(bundle.facts["stress"])
         if fit.interrupted:
             notes.append("The training was interrupted; these are the best weights until then.")
         return {
@@ -357,6 +361,7 @@ class _Journey:
             "passed_over": dict(self.intake.passed_over),
             "identity": dataclasses.asdict(self.intake.identity),
             "audit": dict(self.audit),
+            "stress": list(bundle.facts["stress"]),
             "notes": [note for note in notes if note],
             "versions": bundle.facts["versions"],
             "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
