@@ -20,7 +20,7 @@ REPORT = "report.html"
 FIGURES = "figures"
 # Documents that may lie beside the page, with what they are.
 BESIDE = (
-    ("model_card.html", "Model card"),
+    ("card.html", "Model card"),
     ("checklists.html", "Filled reporting checklists (TRIPOD+AI, STARD-AI, CLAIM, PROBAST+AI)"),
 )
 
