@@ -94,6 +94,9 @@ class BatchQueue:
             item = self._line.popleft()
             if not item.answer.done():  # done here means cancelled: nobody waits for it any more
                 batch.append(item)
+        # Engines prepare themselves anew for every size they have not seen; with powers of two there are few of them.
+        while len(batch) & (len(batch) - 1):
+            self._line.appendleft(batch.pop())
         return batch
 
     async def _answer(self, batch: list[_Waiting]) -> None:

@@ -7,18 +7,19 @@ film itself, in fractions of its width and height.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from cxray.config import InputCard
 from cxray.errors import CxrayError
-from cxray.explain.attribution import CLASS_ACTIVATION, class_activation
-from cxray.explain.card import NO_CARD, WITHHELD, Card, load_card
-from cxray.explain.opened import OpenedModel, from_predictor
 from cxray.runtime.predict import Predictor
 from cxray.serve.problems import Problem
+
+if TYPE_CHECKING:
+    from cxray.explain.card import Card
+    from cxray.explain.opened import OpenedModel
 
 MEANING = (
     "How much each part of the film adds to the log-odds of the class: warm colours speak for it, cold ones against. "
@@ -28,7 +29,10 @@ UNTESTED = "Whether such maps are true to this model was never tested (cxray exp
 
 
 class HeatMaps:
-    """Draws maps from outputs that are at hand; opened on first use, because reading the head takes a moment."""
+    """Draws maps from outputs that are at hand.
+
+    What explains is imported and opened on first use: it would double the time until the service is ready.
+    """
 
     def __init__(self, predictor: Predictor) -> None:
         self._predictor = predictor
@@ -43,16 +47,17 @@ class HeatMaps:
         Raises:
             Problem: the model has no such class, or no head that a map can be read from.
         """
+        from cxray.explain.attribution import CLASS_ACTIVATION, class_activation
+        from cxray.explain.card import NO_CARD, WITHHELD
+
         try:
-            if self._model is None:
-                self._model = from_predictor(self._predictor)
-                self._card = load_card(self._predictor.bundle.folder, self._model.identifier)
-            index = self._model.class_index(class_name)
+            model = self._open()
+            index = model.class_index(class_name)
             verdict = self._card.verdict(class_name, CLASS_ACTIVATION) if self._card else NO_CARD
             if verdict.maps == WITHHELD:
                 raise Problem("no_heat_map", verdict.reason)
             measured = self._card.of(class_name, CLASS_ACTIVATION) if self._card else None
-            map_ = class_activation(self._model, {name: row[np.newaxis] for name, row in outputs.items()}, index)[0]
+            map_ = class_activation(model, {name: row[np.newaxis] for name, row in outputs.items()}, index)[0]
         except CxrayError:
             raise Problem("no_heat_map") from None
         return {
@@ -68,6 +73,21 @@ class HeatMaps:
             "film": film_in_map(self._predictor.bundle.card, place),
             "meaning": MEANING,
         }
+
+    def _open(self) -> OpenedModel:
+        from cxray.explain.card import load_card
+        from cxray.explain.opened import from_predictor
+
+        if self._model is None:
+            self._model = from_predictor(self._predictor)
+            self._card = load_card(self._predictor.bundle.folder, self._model.identifier)
+        return self._model
+
+
+def load_libraries() -> None:
+    """Import what explains, in whatever thread may wait for it."""
+    import cxray.explain.attribution
+    import cxray.explain.card  # noqa: F401
 
 
 def film_in_map(card: InputCard, place: tuple[int, int, int, int]) -> dict[str, float]:

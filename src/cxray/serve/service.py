@@ -20,7 +20,7 @@ from cxray.serve.admission import Admission
 from cxray.serve.audit_log import AuditLog
 from cxray.serve.batching import Row
 from cxray.serve.decoders import Decoded, DecoderPool
-from cxray.serve.heat_map import HeatMaps
+from cxray.serve.heat_map import HeatMaps, load_libraries
 from cxray.serve.metrics import Metrics
 from cxray.serve.models import Models, ServedModel
 from cxray.serve.problems import Problem
@@ -66,8 +66,7 @@ class Service:
 
     async def start(self) -> None:
         """Start the decoders and load the models; returns when every model is ready or failed."""
-        await self.decoders.start()
-        await self.models.load()
+        await asyncio.gather(self.decoders.start(), self.models.load())
         for model in self.models:
             if model.evidence:
                 self.metrics.expect(model.name, model.evidence.scores())
@@ -130,6 +129,7 @@ class Service:
         started = time.monotonic()
         maps = self._heat_maps.setdefault(model.name, HeatMaps(model.predictor))
         wanted = class_name or model.bundle.positive or model.bundle.classes[int(np.argmax(scored.scores))]
+        await asyncio.to_thread(load_libraries)
         drawn = await self.models.in_model_thread(lambda: maps.draw(scored.row.outputs, wanted, scored.film.place))
         self.metrics.stage_done("heat_map", time.monotonic() - started)
         return drawn
