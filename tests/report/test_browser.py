@@ -39,13 +39,10 @@ def report(tmp_path_factory) -> Path:
     sex = np.array(["F", "M"], dtype=object)[np.arange(len(TABLE)) % 2]
     judged = evaluate(dataclasses.replace(TABLE, metadata={"sex": sex}), validation=VALIDATION, slices=("sex",))
     judged = with_floor(judged, TABLE, probes_of(TABLE))
-    test = {"test": "Deletion", "result": {"value": 0.21, "low": 0.1, "high": 0.3}, "by_chance": 0.4, "reached": True}
-    card = {
-        "passed": True,
-        "reason": "Passed.",
-        "summary": "Maps point into the lungs.",
-        "PNEUMONIA, occlusion": [test],
-    }
+    test = {"title": "Deletion", "value": 0.21, "low": 0.1, "high": 0.3, "chance": 0.4, "bar": "below chance"}
+    test |= {"passed": True, "sentence": "Covering what the map marks lowers the score faster than chance."}
+    part = {"class_name": "PNEUMONIA", "method": "occlusion", "reason": "Passed.", "findings": [], "tests": [test]}
+    card = {"passed": True, "reason": "Passed.", "summary": "Maps point into the lungs.", "classes": [part]}
     judged = dataclasses.replace(judged, facts={**judged.facts, "attribution": card})
     folder = tmp_path_factory.mktemp("report")
     judged.save(folder)

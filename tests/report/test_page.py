@@ -51,8 +51,10 @@ def _explained():
     """With an attribution card whose maps failed, and a shortcut floor."""
     table = two_classes()
     judged = with_floor(evaluate(table, validation=VALIDATION), table, probes_of(table))
-    test = {"test": HOSTILE, "result": {"value": 0.21, "low": 0.1, "high": 0.3}, "by_chance": 0.4, "reached": False}
-    card = {"passed": False, "reason": "Maps are not shown. They failed: Deletion.", HOSTILE: [test], "films": 40}
+    test = {"title": HOSTILE, "value": 0.21, "low": 0.1, "high": 0.3, "chance": 0.4, "bar": None, "passed": False}
+    found = [{"code": "lung_share", "sentence": "It looks outside the lungs."}]
+    part = {"class_name": HOSTILE, "method": "occlusion", "reason": "They failed.", "findings": found, "tests": [test]}
+    card = {"passed": False, "reason": "Maps are not shown. They failed: Deletion.", "classes": [part], "films": 40}
     return dataclasses.replace(judged, facts={**judged.facts, "attribution": card})
 
 
@@ -429,7 +431,8 @@ def test_a_thousand_people_are_a_thousand(plain):
 def test_maps_that_failed_are_withheld_with_their_reason(written):
     _, page, _ = written("explained")
     assert page.text.count("Maps are not shown. They failed: Deletion.") == 2
-    assert page.all("data", data_finding="attribution", value="0.21")
+    assert page.all("data", data_key="classes/0/tests/0/value")
+    assert "It looks outside the lungs." in page.text
 
 
 def test_the_gain_over_the_floor_is_a_headline(written):

@@ -139,7 +139,8 @@ def _card(folder: Path, graph: str) -> dict[str, Any] | None:
     content, _ = _read(path, "Make it again with cxray explain.")
     if content.get("model") and not graph.startswith(str(content["model"])):
         raise DataError(f"{path} was measured on the model {content['model']}.", "Make it again with cxray explain.")
-    return summary(content)
+    # A card of another maker has no classes; it is shown as it is.
+    return summary(content) if "classes" in content else content
 
 
 def _hashes(facts: Mapping[str, Any], predictions: Predictions, described: Mapping[str, Any]) -> dict[str, Any]:
