@@ -67,3 +67,10 @@ def test_independent_difference_is_newcombes_method_ten():
 
 def test_empty_group_is_withheld():
     assert "No film" in intervals.proportion(np.zeros(0, dtype=bool), np.zeros(0, dtype=np.int64)).withheld
+
+
+def test_equal_contributions_leave_no_interval_of_no_width():
+    losses = np.full(60, np.log(2)) + np.where(np.arange(60) % 2, 1e-16, 0)
+    found, p = intervals.sandwich(float(losses.mean()), (losses - losses.mean()) / 60, np.arange(60))
+    assert (found.low, p) == (None, 1.0)
+    assert "no interval" in found.assumptions[0]

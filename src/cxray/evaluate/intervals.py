@@ -23,6 +23,8 @@ _SCALES: dict[str, tuple[Callable[[float], float], Callable[[float], float]]] = 
     "logit": (lambda value: float(logit(value)), lambda value: float(expit(value))),
 }
 
+_ROUNDING = 1e-12
+
 
 def normal_quantile(level: float) -> float:
     """The two-sided normal quantile: 1.959964 for 0.95."""
@@ -122,7 +124,8 @@ def sandwich(
     if patients < LEAST_PATIENTS:
         return plain.noting(f"Only {patients} patients, too few for an interval."), 1.0
     error = float(np.sqrt(clusters.sandwich(influence[:, None], patient)[0, 0]))
-    if error == 0:
+    # Equal contributions leave an error of rounding alone, which would print as an interval of no width.
+    if error <= _ROUNDING * abs(value):
         return plain.noting("All films agree, so there is no interval."), 1.0
     half = float(stdtrit(patients - 1, 0.5 + level / 2)) * error
     forward, back = _SCALES[scale]
