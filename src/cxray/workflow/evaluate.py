@@ -17,8 +17,10 @@ from cxray.evaluate.summary import Request, evaluate_request
 from cxray.records import Predictions
 from cxray.report.page import write_evaluation_report
 from cxray.workflow import openings
-from cxray.workflow.grounds import Grounds, film_pictures, grounded
+from cxray.workflow.grounds import PICTURE_SIDE, Grounds, film_paths, grounded
+from cxray.workflow.maps import film_maps
 from cxray.workflow.tables import Naming
+from cxray.workflow.thumbnails import thumbnails
 
 # What a protocol settles, so that it cannot be said again on the command line.
 SETTLED = ("positive", "policy", "threshold", "level", "seed")
@@ -75,8 +77,15 @@ def evaluate_table(
         judgement = judged_under(judgement, settled, version.protocol if version else None, locks)
     rundir.prepare_folder(out, overwrite=overwrite)
     judgement.save(out)
-    films = film_pictures(judgement, predictions.parent) if pictures else {}
-    write_evaluation_report(judgement, out, command=command, films=films)
+    paths = film_paths(judgement, predictions.parent) if pictures else {}
+    bundle = grounds.bundle if grounds else None
+    write_evaluation_report(
+        judgement,
+        out,
+        command=command,
+        films=thumbnails(paths, side=PICTURE_SIDE),
+        maps=film_maps(judgement, bundle, paths, side=PICTURE_SIDE),
+    )
     rundir.write_manifest(out, {"kind": "evaluation", "source": str(predictions)})
     return judgement
 

@@ -27,7 +27,7 @@ from cxray.workflow.thumbnails import thumbnails
 
 AUDIT, PROBE_SCORES, ATTRIBUTION = "audit.json", "tables/probe_scores.csv", "attribution.json"
 # Large enough to see an opacity on a screen of twice the density.
-_PICTURE_SIDE = 288
+PICTURE_SIDE = 288
 # The column in which `cxray predict` writes the start of the graph's SHA-256.
 _MODEL = "model"
 
@@ -72,7 +72,12 @@ def grounded(evaluation: Evaluation, predictions: Predictions, grounds: Grounds)
 
 
 def film_pictures(evaluation: Evaluation, folder: Path) -> dict[str, bytes]:
-    """Small PNGs of the films that the page wants to show, by the path in the table; those that can be opened.
+    """Small PNGs of the films that the page wants to show, by the path in the table; those that can be opened."""
+    return thumbnails(film_paths(evaluation, folder), side=PICTURE_SIDE)
+
+
+def film_paths(evaluation: Evaluation, folder: Path) -> dict[str, Path]:
+    """Where the films lie that the page wants to show, by the path in the table; those that are there.
 
     A relative path is tried as it stands, then below `folder`, where the table lies.
     """
@@ -80,7 +85,7 @@ def film_pictures(evaluation: Evaluation, folder: Path) -> dict[str, bytes]:
         name: next((path for path in (Path(name), folder / name) if _is_file(path)), None)
         for name in films_wanted(evaluation)
     }
-    return thumbnails({name: path for name, path in found.items() if path is not None}, side=_PICTURE_SIDE)
+    return {name: path for name, path in found.items() if path is not None}
 
 
 def _is_file(path: Path) -> bool:
