@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import re
+import shutil
 import zlib
 from pathlib import Path
 
@@ -72,12 +73,30 @@ def test_a_heat_map_adds_up_to_the_score_and_knows_where_the_film_lies(client: h
     answer = client.post("/api/predict?heat_map=true", content=stream.getvalue(), headers=PNG).json()
     map_ = answer["heat_map"]
     assert map_["class_name"] == "PNEUMONIA"
+    assert map_["maps"] == "untested" and "never tested" in map_["reason"]
     assert map_["film"] == {"left": 0, "top": 0.25, "width": 1, "height": 0.5}
     score = answer["score"]
     assert map_["log_odds"] == pytest.approx(np.log(score / (1 - score)), abs=1e-3)
     other = client.post("/api/predict?heat_map=true&class_name=NORMAL", content=film(), headers=PNG).json()["heat_map"]
     same = client.post("/api/predict?heat_map=true", content=film(), headers=PNG).json()["heat_map"]
     np.testing.assert_allclose(other["values"], -np.array(same["values"]), atol=1e-4)
+
+
+def test_maps_that_failed_their_tests_are_withheld(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cxray.explain import card
+
+    withheld = card.Verdict(card.WITHHELD, "Maps are not shown. They failed: x.")
+    made = card.new_card(Predictor.open(bundle, "onnxruntime").bundle.identifier, "films", [])
+    monkeypatch.setattr(card.Card, "verdict", lambda *_: withheld)
+    alone = Path(shutil.copytree(bundle, tmp_path / "alone"))
+    card.save_card(made, alone / card.NAME)
+    with running(alone) as client:
+        response = client.post("/api/predict?heat_map=true", content=film(), headers=PNG)
+        assert refusal(response) == "no_heat_map"
+        assert response.json()["detail"] == withheld.reason
+        assert client.post("/api/predict", content=film(), headers=PNG).status_code == 200
 
 
 def test_no_heat_map_for_a_class_that_is_not_there(client: httpx.Client) -> None:
@@ -257,6 +276,7 @@ def test_models_evidence_report_and_samples(client: httpx.Client, bundle: Path) 
     report = client.get(model.links["report"])
     assert report.text == (bundle.parent / "report.html").read_text("utf-8")
     assert report.headers["content-security-policy"].startswith("sandbox ")
+    assert refusal(client.get("/api/models/tiny/card")) == "no_report", "cxray card was not run"
     names = client.get("/api/samples").json()
     assert 0 < len(names) <= 16
     answer = client.post("/api/predict", content=client.get(f"/api/samples/{names[0]}").content, headers=PNG)
@@ -264,8 +284,6 @@ def test_models_evidence_report_and_samples(client: httpx.Client, bundle: Path) 
 
 
 def test_a_bundle_without_its_run_has_neither_evidence_nor_report(bundle: Path, tmp_path: Path) -> None:
-    import shutil
-
     alone = Path(shutil.copytree(bundle, tmp_path / "alone"))
     with running(alone) as client:
         assert client.get("/api/models/tiny/evidence").json() is None

@@ -23,6 +23,7 @@ from tests.serve.service_fixtures import film
 playwright_api = pytest.importorskip("playwright.sync_api", reason="needs the extra dev-serve")
 BROWSER = os.environ.get("CXRAY_BROWSER") or shutil.which("chromium") or ""
 pytestmark = pytest.mark.skipif(not BROWSER, reason="needs chromium (apt-get install chromium, or CXRAY_BROWSER)")
+playwright_api.expect.set_options(timeout=30_000)  # a busy machine is no fault of the page
 SOFTWARE_GL = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 VIEW = "document.querySelector('#first canvas.film').viewport"
 # The canvas, read back in the same task in which it was drawn; the bottom row comes first.
