@@ -35,6 +35,9 @@ def test_shuffled_weights_change_the_answers_and_leave_the_file(tmp_path: Path) 
     film = disc_film()[np.newaxis]
     answers = [with_random_weights(model, 1.0, np.random.default_rng(seed)).logits(film) for seed in range(6)]
     assert any(not np.allclose(answer, model.logits(film)) for answer in answers)
+    shuffled = with_random_weights(model, 1.0, np.random.default_rng(0))
+    films = np.concatenate([film] * 9)  # more than a batch, and after the first answer
+    np.testing.assert_allclose(shuffled.logits(films), np.repeat(shuffled.logits(film), 9, axis=0), atol=1e-5)
     assert model.graph.read_bytes() == before
 
 

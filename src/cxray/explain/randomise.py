@@ -20,6 +20,8 @@ from cxray.runtime.engine import open_engine
 
 # Shares of the network's weight tensors that are shuffled, counted from the score towards the film.
 CASCADE = (0.25, 0.5, 0.75, 1.0)
+# Networks from elsewhere may insist on single films.
+_BATCH = 1
 _WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
@@ -54,7 +56,8 @@ def with_random_weights(model: OpenedModel, share: float, rng: np.random.Generat
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / model.graph.name
         path.write_bytes(proto.SerializeToString())
-        engine = model.adapted(open_engine(path, model.engine.name))
+        # ONNX Runtime keeps the graph in memory; OpenVINO would want the file again for another size of batch.
+        engine = model.adapted(open_engine(path, "onnxruntime", batch=_BATCH))
     shuffled = dataclasses.replace(model, engine=engine)
     return with_random_head(shuffled, rng) if model.head else shuffled
 
