@@ -7,8 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cxray.config import InputCard
 from cxray.data.cache import cache_folder
 from cxray.errors import BundleError, UsageError
+from cxray.model.mobilenet import GraphParts
+from cxray.model.probe_graph import write_model
 from cxray.runtime import choice
 from cxray.runtime.engine import BATCH, OnnxRuntime, in_batches, open_engine
 
@@ -16,8 +19,19 @@ pytest.importorskip("openvino", reason="needs the extra openvino")
 
 
 @pytest.fixture
-def graph(tiny_run: Path) -> Path:
-    return tiny_run / "bundle" / "model.onnx"
+def graph(tmp_path: Path) -> Path:
+    """A graph with the bundle's outputs and one convolution, made in no time."""
+    generator, parts = np.random.default_rng(4), GraphParts()
+    kernel = parts.constant("kernel", generator.normal(size=(6, 1, 3, 3)).astype(np.float32))
+    planes = parts.add("Transpose", ["films"], perm=[0, 3, 1, 2])
+    maps = parts.add("Relu", [parts.add("Conv", [planes, kernel], strides=[4, 4])])
+    parts.add("Transpose", [maps], output="feature_map", perm=[0, 2, 3, 1])
+    parts.add("Flatten", [parts.add("GlobalAveragePool", [maps])], output="features")
+    weights = parts.constant("weights", generator.normal(size=(6, 2)).astype(np.float32))
+    parts.add("MatMul", ["features", weights], output="logits")
+    shapes = {"logits": ["N", 2], "features": ["N", 6], "feature_map": ["N", 16, 16, 6]}
+    write_model(tmp_path / "model.onnx", parts, InputCard(64, 64), shapes)
+    return tmp_path / "model.onnx"
 
 
 def test_the_answer_is_measured_once_for_each_graph_and_setting(graph: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,7 +33,7 @@ def write_feature_graph(path: Path, weights: Weights, card: InputCard) -> None:
     parts = GraphParts()
     pooled = [parts.add("GlobalAveragePool", [m]) for m in add_backbone(parts, "films", weights, BLOCKS)]
     parts.add("Flatten", [parts.add("Concat", pooled, axis=1)], output="features", axis=1)
-    _write(path, parts, card, {"features": ["N", feature_channels(weights)]})
+    write_model(path, parts, card, {"features": ["N", feature_channels(weights)]})
 
 
 def write_graph(path: Path, weights: Weights, card: InputCard, head: Head) -> None:
@@ -53,10 +53,11 @@ def write_graph(path: Path, weights: Weights, card: InputCard, head: Head) -> No
         "features": ["N", channels],
         "feature_map": ["N", card.height // 32, card.width // 32, channels],
     }
-    _write(path, parts, card, outputs)
+    write_model(path, parts, card, outputs)
 
 
-def _write(path: Path, parts: GraphParts, card: InputCard, outputs: dict[str, list[Any]]) -> None:
+def write_model(path: Path, parts: GraphParts, card: InputCard, outputs: dict[str, list[Any]]) -> None:
+    """Write `parts` as a graph from `films` (N, height, width, 1) to `outputs`, names with their shapes."""
     import onnx
     from onnx import TensorProto, helper
 
