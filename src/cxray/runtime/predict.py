@@ -113,7 +113,9 @@ class Predictor:
             raise BundleError(
                 f"The golden film of {self.bundle.folder} gets scores that are off by {difference:.2g} on "
                 f"{self.engine.name}; at most {self.tolerance:g} is accepted.",
-                "Try --engine onnxruntime; if that fails too, copy the bundle again.",
+                "Try --engine onnxruntime; if that fails too, copy the bundle again."
+                if self.tolerance == GOLDEN_TOLERANCE
+                else "This network does not bear fewer bits: leave out --precision.",
             )
 
 
