@@ -3,7 +3,7 @@
     python -m venv /tmp/peers && /tmp/peers/bin/pip install cleanvision imagehash
     python benchmarks/audit_peers.py --peers /tmp/peers/bin/python [--real DATA]
 
-200 phantom patients (400 films, 128 pixels a side), of whose test films a fifth each gets a copy in train for every
+Phantom patients with two films each, 128 pixels a side, of whose test films a share gets a copy in train for every
 kind of change that `cxray.data.phantom_faults` knows. A pair that is reported is true when both films come from one
 exposure. imagehash has no search of its own: its 64-bit pHash is used as its guide shows, at distance 0, 4 and 8;
 cleanvision is used as it comes (`find_issues` for exact and near duplicates). With `--real`, all three also look at the
@@ -31,7 +31,7 @@ from machine import facts
 
 RESULTS = Path(__file__).parent / "results" / "audit_peers.csv"
 COPIES = [name for name in FAULTS if name.startswith("copy-")]
-PATIENTS, SHARE, SEED = 200, 0.2, 5
+SEED = 5
 
 OURS = """
 import json, sys
@@ -97,14 +97,14 @@ def run(command: list[str], folder: Path, name: str) -> tuple[set[frozenset[str]
     return {frozenset(pair) for pair in json.loads(done.stdout.splitlines()[-1])}, seconds
 
 
-def planted(folder: Path) -> tuple[dict[str, str], dict[str, list[frozenset[str]]]]:
+def planted(folder: Path, patients: int, share: float) -> tuple[dict[str, str], dict[str, list[frozenset[str]]]]:
     """Film to exposure, and the planted pairs of each kind of copy."""
-    write_phantom_folder(folder, PhantomPlan(size_px=128), PATIENTS, seed=SEED)
+    write_phantom_folder(folder, PhantomPlan(size_px=128), patients, seed=SEED)
     origin = {path.relative_to(folder).as_posix(): "" for path in folder.glob("*/*/*.png")}
     origin = {name: name for name in origin}
     kinds: dict[str, list[frozenset[str]]] = {}
     for number, fault in enumerate(COPIES):
-        found = plant(folder, fault, SHARE, seed=number)
+        found = plant(folder, fault, share, seed=number)
         kinds[fault] = []
         for film, source in zip(found.films, found.sources, strict=True):
             path = folder / film
@@ -117,9 +117,9 @@ def planted(folder: Path) -> tuple[dict[str, str], dict[str, list[frozenset[str]
     return origin, kinds
 
 
-def compare(peers: str, folder: Path) -> list[dict[str, Any]]:
+def compare(peers: str, folder: Path, patients: int, share: float) -> list[dict[str, Any]]:
     """Recall by kind of change, precision and time on the planted set."""
-    origin, kinds = planted(folder)
+    origin, kinds = planted(folder, patients, share)
     rows = []
     for name, command in tools(peers).items():
         pairs, seconds = run(command, folder, name)
@@ -157,12 +157,14 @@ def main() -> None:
     """Run all tools, print and store."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peers", required=True, help="Python that has cleanvision and imagehash")
+    parser.add_argument("--patients", type=int, default=200)
+    parser.add_argument("--share", type=float, default=0.2, help="of the test films, copied in each way")
     parser.add_argument("--real", type=Path, help="folder of class folders with real films")
     options = parser.parse_args()
     command = "import importlib.metadata as m; print(m.version('cleanvision'), m.version('imagehash'))"
     versions = subprocess.run([options.peers, "-c", command], capture_output=True, text=True, check=True).stdout.split()
     with tempfile.TemporaryDirectory() as name:
-        rows = compare(options.peers, Path(name) / "films")
+        rows = compare(options.peers, Path(name) / "films", options.patients, options.share)
     if options.real:
         rows += compare_real(options.peers, options.real)
     known = {**facts(), "cleanvision": versions[0], "imagehash": versions[1]}
