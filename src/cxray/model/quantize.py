@@ -32,7 +32,7 @@ def quantize(graph: Path, target: Path, films: npt.NDArray[np.uint8]) -> None:
     """
     from onnxruntime import quantization
 
-    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
+    class Reader(quantization.CalibrationDataReader):
         """Hands out one film at a time, as the calibration asks for it."""
 
         def __init__(self) -> None:

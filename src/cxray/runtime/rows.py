@@ -12,7 +12,7 @@ import csv
 import io
 import itertools
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -99,11 +99,12 @@ class RowJournal:
         except OSError as error:
             raise output_error(self.out, error) from error
 
-    def _count(self, errors: Sequence[str], labels: Sequence[str]) -> None:
-        self.done += len(errors)
-        self.failed += sum(map(bool, errors))
+    def _count(self, errors: Iterable[str], labels: Iterable[str]) -> None:
+        reasons = list(errors)
+        self.done += len(reasons)
+        self.failed += sum(map(bool, reasons))
         self.labelled = self.labelled or any(labels)
-        self.first_error = self.first_error or next(filter(None, errors), "")
+        self.first_error = self.first_error or next(filter(None, reasons), "")
 
     def _write(self, columns: Mapping[str, Column], *, header: bool) -> None:
         if list(columns) != self.names:
