@@ -337,7 +337,7 @@ def test_the_keyboard_alone_is_enough(page: Any) -> None:
     page.locator("#films .open").first.focus()
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
-    assert page.locator("#films tr").nth(1).get_attribute("aria-selected") == "true"
+    playwright_api.expect(page.locator("#films tr").nth(1)).to_have_attribute("aria-selected", "true")
 
 
 def test_samples_theme_and_a_fresh_start(page: Any) -> None:
