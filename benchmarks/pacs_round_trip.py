@@ -78,7 +78,7 @@ def kill_worker(pid: int) -> None:
 
 def workers(pid: int) -> list[int]:
     """The living worker processes of a node."""
-    command = ["ps", "-o", "pid=,stat=,args=", "--ppid", str(pid)]
+    command = ["ps", "-ww", "-o", "pid=,stat=,args=", "--ppid", str(pid)]
     told = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     return [int(line.split()[0]) for line in told if "spawn_main" in line and "Z" not in line.split()[1]]
 

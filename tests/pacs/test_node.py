@@ -105,7 +105,7 @@ def kill_worker() -> None:
 
 
 def workers() -> list[int]:
-    command = ["ps", "-o", "pid=,stat=,args=", "--ppid", str(os.getpid())]
+    command = ["ps", "-ww", "-o", "pid=,stat=,args=", "--ppid", str(os.getpid())]
     told = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     return [int(line.split()[0]) for line in told if "spawn_main" in line and "Z" not in line.split()[1]]
 

@@ -25,6 +25,8 @@ from tests.data.dicom.films import save
 from tests.pacs.films import COLUMNS, PATCH, ROWS, draw_film
 from tests.pacs.world import dciodvfy, pixelmed
 
+# Faults are planted here on purpose; pydicom remarks on them when the film is made.
+pytestmark = pytest.mark.filterwarnings("ignore:Invalid value for VR")
 CODED = {"ILL": {"value": "36118008", "scheme": "SCT", "meaning": "Pneumothorax"}}
 # Our own scheme is in no validator's table, by its nature.
 OWN_SCHEME = "<99CXRAY>"
