@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from cxray.model.probe_graph import write_feature_graph, write_graph
 from cxray.model.probe_head import Head, Problem, solve
 from cxray.model.weights import FILES, load_imagenet
 from cxray.runtime.engine import BATCH, Engine, open_engine
+from cxray.runtime.stress import enlarged
 
 # λ of mean loss + λ/2 |w|², strongest first.
 PENALTIES = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003)
@@ -38,6 +40,8 @@ STAGE = "linear probe"
 _GRID_PIXELS = 32
 
 Matrix = npt.NDArray[np.float32]
+Films = npt.NDArray[np.uint8]
+Change = Callable[[Films], Films]
 
 
 def check_probe(recipe: Recipe) -> None:
@@ -95,7 +99,10 @@ class LinearProbe:
 def fit_probe(
     recipe: Recipe, classes: int, training: LabelledFilms, validation: LabelledFilms, place: Workplace
 ) -> Fit:
-    """Train a linear probe as `recipe` says; `classes` is the number of logits. `augment.flip` adds mirror images.
+    """Train a linear probe as `recipe` says; `classes` is the number of logits.
+
+    `augment.flip` adds a mirror image of every training film, `augment.aspect_fraction` and `augment.zoom_fraction`
+    one that is changed to their limits: wider, taller, larger, smaller in turn.
 
     Raises:
         ConfigError: no weights, or settings that do not fit.
@@ -106,11 +113,13 @@ def fit_probe(
     write_feature_graph(graph, weights, recipe.input)
     engine = open_engine(graph)
     started = time.perf_counter()
-    pooled = _features(engine, training, "Features of the training films")
-    views, targets, film_weights = [pooled], [training.targets], [training.weights]
+    views = [_features(engine, training, "Features of the training films")]
     if recipe.augment.flip:
-        views.append(_features(engine, training, "Features of the mirrored films", mirrored=True))
-        targets, film_weights = targets * 2, film_weights * 2
+        views.append(_features(engine, training, "Features of the mirrored films", _mirrored))
+    if recipe.augment.aspect_fraction or recipe.augment.zoom_fraction:
+        change = _stretched(recipe.augment.aspect_fraction, recipe.augment.zoom_fraction)
+        views.append(_features(engine, training, "Features of the stretched films", change))
+    targets, film_weights = [training.targets] * len(views), [training.weights] * len(views)
     held_out = _features(engine, validation, "Features of the validation films")
     rate = (len(training) * len(views) + len(validation)) / (time.perf_counter() - started)
     balanced = recipe.train.class_weights == "balanced"
@@ -156,16 +165,32 @@ def _choose(
     return history, best, chosen
 
 
-def _features(engine: Engine, films: LabelledFilms, what: str, *, mirrored: bool = False) -> Matrix:
-    """Pooled features float32 (n, F) of all films, in order."""
+def _features(engine: Engine, films: LabelledFilms, what: str, change: Change | None = None) -> Matrix:
+    """Pooled features float32 (n, F) of all films, in order, after a change."""
     starts = range(0, len(films), BATCH)
     rows: list[Any] = []
     with progress.counted(total=len(films), what=what) as advance:
         for start in starts:
             pixels = films.source.take(films.indices[start : start + BATCH])
-            rows.append(_pooled(engine, as_model_input(pixels[:, :, ::-1] if mirrored else pixels)))
+            rows.append(_pooled(engine, as_model_input(change(pixels) if change else pixels)))
             advance(len(pixels))
     return np.concatenate(rows)
+
+
+def _mirrored(films: Films) -> Films:
+    return films[:, :, ::-1]
+
+
+def _stretched(aspect: float, zoom: float) -> Change:
+    """One change a film, in turn: width against height times and divided by 1 + `aspect`, size by 1 ± `zoom`."""
+    side = float(np.sqrt(1 + aspect))
+    pairs = [(side, 1 / side), (1 / side, side)] if aspect else []
+    pairs += [(1 + zoom, 1 + zoom), (1 - zoom, 1 - zoom)] if zoom else []
+
+    def change(films: Films) -> Films:
+        return np.stack([enlarged(film, *pairs[number % len(pairs)]) for number, film in enumerate(films)])
+
+    return change
 
 
 def _pooled(engine: Engine, films: Matrix) -> Matrix:
