@@ -41,7 +41,10 @@ def test_a_run_folder_is_taken_for_its_bundle(tiny_run: Path) -> None:
 
 def test_there_is_no_pickle_and_no_training_film_in_a_bundle(tiny_run: Path) -> None:
     names = {path.name for path in (tiny_run / "bundle").iterdir()}
-    assert names == {"bundle.json", "golden.png", "model.keras", "model.onnx"}
+    assert names == {"bundle.json", "golden.png", "model.keras", "model.onnx", "reference.npz"}
+    with np.load(tiny_run / "bundle" / "reference.npz", allow_pickle=False) as reference:
+        assert set(reference) == {"features", "label", "film"}
+        assert reference["features"].ndim == 2  # a vector a film, from which no film can be drawn
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "golden.png"])
