@@ -1,4 +1,4 @@
-"""What every test may rely on: private cache, log and key, a clean environment, the real films when they are at hand."""
+"""What every test may rely on: private cache, log and key, a clean environment, the real films when at hand."""
 
 from __future__ import annotations
 

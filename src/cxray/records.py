@@ -96,7 +96,7 @@ class Predictions:
             raise DataError(f"Scores must have one row a film and one column a class {shape}, got {self.scores.shape}.")
         known = self.scores[~np.isnan(self.scores)]
         if known.size and (known.min() < 0 or known.max() > 1):
-            strange = ((self.scores < 0) | (self.scores > 1)).any(axis=1)
+            strange = np.any((self.scores < 0) | (self.scores > 1), axis=1).reshape(-1)
             raise DataError(
                 f"Scores must be probabilities between 0 and 1, but reach from {known.min():g} to {known.max():g}; "
                 f"{strange.sum()} of {len(strange)} films are concerned, the first is {self.path[strange][0]}.",

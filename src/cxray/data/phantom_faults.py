@@ -82,7 +82,10 @@ def _names(folder: Path, paths: Sequence[Path]) -> tuple[str, ...]:
 def _save(film: Image.Image, path: Path, quality: int = 0) -> Path:
     """Write a film as PNG, or as JPEG of that quality, with the ending that goes with it."""
     stream = io.BytesIO()
-    film.save(stream, **({"format": "JPEG", "quality": quality} if quality else {"format": "PNG", "compress_level": 1}))
+    if quality:
+        film.save(stream, format="JPEG", quality=quality)
+    else:
+        film.save(stream, format="PNG", compress_level=1)
     target = path.with_suffix(".jpg" if quality else ".png")
     write_bytes(target, stream.getvalue())
     return target
