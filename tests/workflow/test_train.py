@@ -159,7 +159,10 @@ def test_a_killed_run_resumes_to_the_same_end(tiny_run: Path, phantom_films: Pat
 def test_an_interrupt_leaves_a_usable_run(phantom_films: Path, tmp_path: Path) -> None:
     out = tmp_path / "interrupted"
     many = command(phantom_films, out, "--set=train.epochs=500")
+    # A shell's background job passes an ignored Ctrl-C on to its children; this one must hear it.
+    heard = signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(many, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        signal.signal(signal.SIGINT, heard)
         wait_for(process, "epoch 2 ")
         process.send_signal(signal.SIGINT)
         output, errors = process.communicate(timeout=120)
