@@ -263,12 +263,6 @@ def settings_from_toml(kind: type[Any], text: str, source: str) -> Any:
     return _build(kind, _parse(text, source), "")
 
 
-def recipe_header(name: str) -> str:
-    """The opening comment of a shipped recipe: expected time, hardware and result."""
-    lines = _recipe_text(name).splitlines()
-    return "\n".join(line.lstrip("# ").rstrip() for line in lines if line.startswith("#"))
-
-
 def _recipe_text(name_or_path: str) -> str:
     if name_or_path in SHIPPED_RECIPES:
         return resources.files("cxray").joinpath("recipes", f"{name_or_path}.toml").read_text("utf-8")

@@ -5,7 +5,7 @@ Reading as text keeps a patient called "0012" from becoming the number 12.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +97,11 @@ def _read_arrow(path: Path) -> Any:
         quoted_strings_can_be_null=False,
     )
     return pa.csv.read_csv(path, parse_options=parse, convert_options=convert)
+
+
+def text_column(cells: Iterable[str]) -> Column:
+    """Strings as a column: object (n,), whatever their lengths."""
+    return np.array(list(cells), dtype=object)
 
 
 def _as_text(column: Any) -> Column:

@@ -97,22 +97,22 @@ def test_a_bundle_without_gate_has_none_and_a_damaged_one_says_so(learnt: Gate, 
 
 
 def test_drift_needs_enough_films_and_more_than_chance(learnt: Gate) -> None:
-    assert gate.drift(learnt, [OUTSIDE] * 19) is None
-    quiet = gate.drift(learnt, [INSIDE] * 95 + [OUTSIDE] * 5)
-    loud = gate.drift(learnt, [INSIDE] * 50 + [OUTSIDE] * 50)
+    assert gate.drift(learnt, {OUTSIDE: 19}) is None
+    quiet = gate.drift(learnt, {INSIDE: 95, OUTSIDE: 5})
+    loud = gate.drift(learnt, {INSIDE: 50, OUTSIDE: 50})
     assert quiet is not None and not quiet.alarm and quiet.sentence() == ""
     assert loud is not None and loud.alarm
     assert "50 of 100 films are unlike the training films" in loud.sentence()
 
 
 def test_drift_counts_only_films_that_were_judged(learnt: Gate) -> None:
-    result = gate.drift(learnt, [""] * 50 + [INSIDE] * 20)
+    result = gate.drift(learnt, {"": 50, INSIDE: 20})
     assert result is not None
     assert (result.n, result.flagged, result.low) == (20, 0, 0.0)
 
 
 def test_drift_low_end_is_clopper_pearson(learnt: Gate) -> None:
-    result = gate.drift(learnt, [OUTSIDE] * 10 + [INSIDE] * 90)
+    result = gate.drift(learnt, {OUTSIDE: 10, INSIDE: 90})
     assert result is not None
     # By definition: were the true share as low as this, 10 or more of 100 would be seen once in twenty times.
     assert stats.binom.sf(9, 100, result.low) == pytest.approx(0.05)

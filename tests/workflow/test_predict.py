@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from PIL import Image
 
 from cxray.cli import cli
 from cxray.errors import CxrayError
@@ -31,7 +32,7 @@ def test_one_row_a_film_with_label_split_and_patient(tiny_run: Path, phantom_fil
     assert result.exit_code == 0, result.output
     assert list(read_table(out)) == [
         "path", "patient", "split", "label", "score_NORMAL", "score_PNEUMONIA",
-        "predicted", "decision", "gate", "error", "model", "training_audit", "threshold",
+        "predicted", "decision", "gate", "error", "model", "training_audit", "threshold", "facts",
     ]  # fmt: skip
     table = Predictions.read(out)
     assert len(table) == len(list((phantom_films / "test").rglob("*.png")))
@@ -63,6 +64,19 @@ def test_unreadable_films_have_rows_and_the_exit_code_says_so(tiny_run: Path, tm
         "note.jpeg": True,
         "dot.png": True,
     }
+
+
+def test_a_batch_from_elsewhere_is_called_so(gated_run: Path, phantom_films: Path, tmp_path: Path) -> None:
+    usual = run("predict", gated_run, phantom_films, "--out", tmp_path / "usual.csv")
+    assert "unlike the training films" not in usual.output
+    noise = np.random.default_rng(1).integers(0, 256, (25, 64, 64), dtype=np.uint8)
+    for number, pixels in enumerate(noise):
+        (tmp_path / "noise").mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(tmp_path / "noise" / f"{number}.png")
+    strange = run("predict", gated_run, tmp_path / "noise", "--out", tmp_path / "strange.csv")
+    assert "Beware: 25 of 25 films are unlike the training films" in strange.output
+    told = json.loads(run("predict", gated_run, tmp_path / "noise", "--out", tmp_path / "again.csv", "--json").output)
+    assert told["drift"]["alarm"] is True and told["drift"]["flagged"] == 25
 
 
 def test_input_columns_called_like_ours_are_kept_under_another_name(tiny_run: Path, tmp_path: Path) -> None:

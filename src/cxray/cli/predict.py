@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from cxray.cli import print_json
 from cxray.cli.options import PATH, engine_option, json_option
 from cxray.errors import PartialResult
+
+if TYPE_CHECKING:
+    from cxray.workflow.predict import Scored
 
 
 @click.command("predict")
@@ -68,11 +72,13 @@ def command(
         write_features(bundle, images, features, **chosen)
     pictures = maps.write(images, split=options["split"]) if maps else 0
     if as_json:
-        print_json({"out": str(scored.path), "films": scored.films, "failed": scored.failed, "heatmaps": pictures})
+        print_json(_as_json(scored, pictures))
     else:
         click.echo(f"{scored.films} films scored, {scored.failed} of them without a result. Table: {scored.path}")
         if heatmaps is not None:
             click.echo(f"{pictures} heat maps: {heatmaps}")
+        if scored.drift and scored.drift.alarm:
+            click.echo(f"Beware: {scored.drift.sentence()}")
         if scored.has_labels:
             click.echo(f"Next:   cxray evaluate {scored.path} --out judged")
     if scored.failed:
@@ -80,3 +86,14 @@ def command(
             f"{scored.failed} of {scored.films} films have no result, the first because: {scored.first_error}",
             f"The others are in {scored.path}; see its column `error`.",
         )
+
+
+def _as_json(scored: Scored, pictures: int) -> dict[str, Any]:
+    drift = dataclasses.asdict(scored.drift) if scored.drift else None
+    return {
+        "out": str(scored.path),
+        "films": scored.films,
+        "failed": scored.failed,
+        "heatmaps": pictures,
+        "drift": drift,
+    }

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cxray.model.films import positive_weights
+from cxray.runtime.cross_entropy import loss_and_slope
 
 Matrix = npt.NDArray[np.float32]
 _ITERATIONS = 100
@@ -86,13 +87,7 @@ class Problem:
 
     def loss_and_slope(self, logits: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
         """The loss and its derivative by the logits (n, K)."""
-        if self.cell_weights.ndim == 1:
-            shifted = logits - logits.max(axis=1, keepdims=True)
-            log_scores = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-            loss = -(self.cell_weights * (log_scores * self.wanted).sum(axis=1)).sum()
-            return float(loss), self.cell_weights[:, None] * (np.exp(log_scores) - self.wanted)
-        loss = (self.cell_weights * (np.logaddexp(0, logits) - logits * self.wanted)).sum()
-        return float(loss), self.cell_weights * (0.5 * (1 + np.tanh(logits / 2)) - self.wanted)
+        return loss_and_slope(logits, self.wanted, self.cell_weights)
 
 
 def solve(problem: Problem, penalty: float, start: Head) -> Head:

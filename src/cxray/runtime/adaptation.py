@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cxray.errors import UsageError
+from cxray.runtime.cross_entropy import loss_and_slope
 
 AS_IS, THRESHOLD, RECALIBRATE, HEAD = "as_is", "threshold", "recalibrate", "head"
 METHODS = (AS_IS, THRESHOLD, RECALIBRATE, HEAD)
@@ -129,13 +130,9 @@ def _corrected(films: LocalFilms, penalty: float) -> Change:
 def _loss_and_slope(logits: Floats, wanted: Floats, exclusive: bool) -> tuple[float, Floats]:
     """Mean cross-entropy over known cells, and its derivative by the logits (n, K)."""
     if exclusive:
-        shifted = logits - logits.max(axis=1, keepdims=True)
-        log_scores = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-        return -float((log_scores * wanted).sum()) / len(logits), (np.exp(log_scores) - wanted) / len(logits)
+        return loss_and_slope(logits, wanted, np.full(len(logits), 1 / len(logits)))
     known = ~np.isnan(wanted)
-    truth, count = np.where(known, wanted, 0.0), max(1, int(known.sum()))
-    loss = float((known * (np.logaddexp(0, logits) - truth * logits)).sum()) / count
-    return loss, known * (0.5 * (1 + np.tanh(logits / 2)) - truth) / count
+    return loss_and_slope(logits, np.where(known, wanted, 0.0), known / max(1, int(known.sum())))
 
 
 def _minimise(objective: Any, start: Floats, bounds: Any = None) -> Floats:

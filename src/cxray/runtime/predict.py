@@ -22,13 +22,15 @@ import numpy.typing as npt
 
 from cxray import progress
 from cxray.bundle import GOLDEN, GOLDEN_TOLERANCE, Bundle, load_bundle
-from cxray.data.prepare import as_model_input, prepare_file
+from cxray.data.decode import decode_file
+from cxray.data.prepare import as_model_input, prepare, prepare_file
 from cxray.errors import BundleError, UnreadableImage
 from cxray.evaluate.audited import COLUMN as AUDIT_COLUMN
 from cxray.evaluate.audited import as_cell
 from cxray.records import SCORE_PREFIX, ImageRecord, Predictions
 from cxray.runtime.engine import Engine, open_engine
 from cxray.runtime.gate import Gate, Verdict
+from cxray.tables import text_column
 
 BATCH = 16
 WINDOW_BATCHES = 4
@@ -40,7 +42,8 @@ REDUCED_TOLERANCE = 0.01
 class Answer:
     """What the model says about one film: probabilities (K,), NaN with an `error`; `features` (F,) when asked for.
 
-    `verdict` is the input gate's, None without a gate or with an `error`.
+    `verdict` is the input gate's, None without a gate or with an `error`. `facts` names the liberties that were taken
+    in reading the film.
     """
 
     record: ImageRecord
@@ -48,6 +51,15 @@ class Answer:
     error: str = ""
     features: npt.NDArray[np.float32] | None = None
     verdict: Verdict | None = None
+    facts: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Ready:
+    """A film ready for the engine: uint8 (height, width) and what was done to get there."""
+
+    film: npt.NDArray[np.uint8]
+    facts: tuple[str, ...]
 
 
 class Predictor:
@@ -88,8 +100,8 @@ class Predictor:
         answers = list(progress.track(self.stream(records), total=len(records), what=what))
         return as_table(self.bundle, answers)
 
-    def _answer(self, batch: Sequence[tuple[ImageRecord, Any]], keep_features: bool) -> Iterator[Answer]:
-        readable = [film for _, film in batch if not isinstance(film, str)]
+    def _answer(self, batch: Sequence[tuple[ImageRecord, _Ready | str]], keep_features: bool) -> Iterator[Answer]:
+        readable = [ready.film for _, ready in batch if not isinstance(ready, str)]
         films = np.stack(readable) if readable else None
         outputs: Any = self.engine.run(as_model_input(films)) if films is not None else {}
         scores = iter(self.bundle.probabilities(outputs["logits"]) if readable else ())
@@ -98,13 +110,13 @@ class Predictor:
         if self.gate is not None and films is not None:
             verdicts = iter(self.gate.judge(outputs["features"], films))
         unknown = np.full(len(self.bundle.classes), np.nan)
-        for record, film in batch:
-            if isinstance(film, str):
-                yield Answer(record, unknown, error=film)
+        for record, ready in batch:
+            if isinstance(ready, str):
+                yield Answer(record, unknown, error=ready)
             else:
                 row = next(features)
                 kept = row if keep_features else None
-                yield Answer(record, next(scores), features=kept, verdict=next(verdicts))
+                yield Answer(record, next(scores), features=kept, verdict=next(verdicts), facts=ready.facts)
 
     def _verify(self) -> None:
         film = prepare_file(self.bundle.folder / GOLDEN, self.bundle.card)
@@ -124,35 +136,38 @@ def metadata_names(records: Iterable[ImageRecord]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for record in records for name in record.metadata))
 
 
-def as_table(bundle: Bundle, answers: Sequence[Answer], metadata: Sequence[str] | None = None) -> Predictions:
+def as_table(
+    bundle: Bundle, answers: Sequence[Answer], metadata: Sequence[str] | None = None, *, with_facts: bool = False
+) -> Predictions:
     """Answers as the predictions table of the file contract, with the bundle's decisions and frozen threshold.
 
     `metadata` names the columns of the input that are kept; without it, all that these answers' records have.
+    `with_facts` adds the column `facts`: what was done to read each film, "" = it was taken as it is.
     """
     shape = (len(answers), len(bundle.classes))
     scores = np.array([answer.scores for answer in answers], dtype=np.float64).reshape(shape)
     predicted = [_most_probable(bundle, row) for row in scores]
     records = [answer.record for answer in answers]
     return Predictions(
-        path=_text(str(record.path) for record in records),
+        path=text_column(str(record.path) for record in records),
         classes=bundle.classes,
         scores=scores,
-        label=_text(record.label or "|".join(n for n, v in record.findings.items() if v) for record in records),
-        patient=_text(record.patient for record in records),
-        split=_text(record.split for record in records),
-        predicted=_text(predicted),
-        decision=_text(bundle.decide(scores)),
-        gate=_text(answer.verdict.answer if answer.verdict else "" for answer in answers),
-        error=_text(answer.error for answer in answers),
+        label=text_column(record.label or "|".join(n for n, v in record.findings.items() if v) for record in records),
+        patient=text_column(record.patient for record in records),
+        split=text_column(record.split for record in records),
+        predicted=text_column(predicted),
+        decision=text_column(bundle.decide(scores)),
+        gate=text_column(answer.verdict.answer if answer.verdict else "" for answer in answers),
+        error=text_column(answer.error for answer in answers),
         findings=_findings(bundle, records),
-        metadata=_metadata(bundle, records, metadata_names(records) if metadata is None else metadata),
+        metadata=_metadata(bundle, answers, metadata_names(records) if metadata is None else metadata, with_facts),
     )
 
 
-def _prepare_ahead(records: Iterable[ImageRecord], bundle: Bundle) -> Iterator[tuple[ImageRecord, Any]]:
+def _prepare_ahead(records: Iterable[ImageRecord], bundle: Bundle) -> Iterator[tuple[ImageRecord, _Ready | str]]:
     """Decode on all cores, at most a window ahead of the consumer, in order."""
     workers = os.cpu_count() or 1
-    waiting: deque[tuple[ImageRecord, Future[Any]]] = deque()
+    waiting: deque[tuple[ImageRecord, Future[_Ready | str]]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         try:
             for record in records:
@@ -168,9 +183,10 @@ def _prepare_ahead(records: Iterable[ImageRecord], bundle: Bundle) -> Iterator[t
                 future.cancel()
 
 
-def _prepare_or_reason(path: Path, bundle: Bundle) -> npt.NDArray[np.uint8] | str:
+def _prepare_or_reason(path: Path, bundle: Bundle) -> _Ready | str:
     try:
-        return prepare_file(path, bundle.card)
+        image = decode_file(path, at_least=max(bundle.card.height, bundle.card.width))
+        return _Ready(prepare(image, bundle.card, name=str(path)), image.facts)
     except UnreadableImage as error:
         return str(error)
 
@@ -190,20 +206,21 @@ def _findings(bundle: Bundle, records: Sequence[ImageRecord]) -> npt.NDArray[np.
     return np.array([[np.nan if cell is None else float(cell) for cell in row] for row in cells], dtype=np.float64)
 
 
-def _metadata(bundle: Bundle, records: Sequence[ImageRecord], names: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
-    columns = {"model": _text(bundle.identifier for _ in records)}
+def _metadata(
+    bundle: Bundle, answers: Sequence[Answer], names: Sequence[str], with_facts: bool
+) -> dict[str, npt.NDArray[Any]]:
+    records = [answer.record for answer in answers]
+    columns = {"model": text_column(bundle.identifier for _ in records)}
     audit = as_cell(bundle.facts.get("audit"))
     if audit:
-        columns[AUDIT_COLUMN] = _text(audit for _ in records)
+        columns[AUDIT_COLUMN] = text_column(audit for _ in records)
     if bundle.task == "classes" and bundle.positive in bundle.thresholds:
         columns["threshold"] = np.full(len(records), bundle.thresholds[bundle.positive].value)
+    if with_facts:
+        columns["facts"] = text_column("; ".join(answer.facts) for answer in answers)
     ours = {"predicted", "decision", "gate", "error", *columns, *bundle.classes}
     for name in names:
         # A column of the input that is called like one of ours keeps its values under another name.
         kept = f"input_{name}" if name in ours or name.startswith(SCORE_PREFIX) else name
-        columns[kept] = _text(record.metadata.get(name, "") for record in records)
+        columns[kept] = text_column(record.metadata.get(name, "") for record in records)
     return columns
-
-
-def _text(cells: Iterable[str]) -> npt.NDArray[Any]:
-    return np.array(list(cells), dtype=object)

@@ -12,6 +12,7 @@ import csv
 import io
 import itertools
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -40,6 +41,7 @@ class RowJournal:
         self.names = list(columns)
         self.numbers = {name for name, column in columns.items() if column.dtype.kind == "f"}
         self.done, self.failed, self.labelled, self.first_error = 0, 0, False, ""
+        self.gate_answers: Counter[str] = Counter()
         try:
             size = self._recover() if resume and self.path.exists() else 0
             self._stream = self.path.open("r+b" if size else "wb")
@@ -80,7 +82,7 @@ class RowJournal:
             self._write(table.columns(), header=False)
         except OSError as error:
             raise output_error(self.out, error) from error
-        self._count(table.error, table.label)
+        self._count(table.error, table.label, table.gate)
 
     def close(self) -> None:
         """Turn the journal into the table.
@@ -99,11 +101,12 @@ class RowJournal:
         except OSError as error:
             raise output_error(self.out, error) from error
 
-    def _count(self, errors: Iterable[str], labels: Iterable[str]) -> None:
+    def _count(self, errors: Iterable[str], labels: Iterable[str], gate: Iterable[str]) -> None:
         reasons = list(errors)
         self.done += len(reasons)
         self.failed += sum(map(bool, reasons))
         self.labelled = self.labelled or any(labels)
+        self.gate_answers.update(gate)
         self.first_error = self.first_error or next(filter(None, reasons), "")
 
     def _write(self, columns: Mapping[str, Column], *, header: bool) -> None:
@@ -132,7 +135,7 @@ class RowJournal:
                 "Resume with the command that began it, or leave out --resume to begin anew.",
             )
         for row in self._rows():
-            self._count([row["error"]], [row["label"]])
+            self._count([row["error"]], [row["label"]], [row["gate"]])
         return size
 
     def _rows(self) -> Iterator[dict[str, str]]:

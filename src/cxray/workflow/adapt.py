@@ -37,6 +37,7 @@ from cxray.runtime.engine import open_engine
 from cxray.runtime.familiar import local_gate
 from cxray.runtime.predict import Answer, Predictor, as_table
 from cxray.runtime.rehead import write_with_head
+from cxray.tables import text_column
 
 FOLDS = 5
 # Below this many patients a class, a fifth of them says nothing.
@@ -119,7 +120,7 @@ class _Local:
         bundle = predictor.bundle
         answers = _answers(predictor, _local_records(bundle, data))
         _check_patients(bundle, answers)
-        table = dataclasses.replace(as_table(bundle, answers), split=_text("validation" for _ in answers))
+        table = dataclasses.replace(as_table(bundle, answers), split=text_column("validation" for _ in answers))
         exclusive = bundle.task == "classes"
         scores = np.clip(table.scores, _TINY, 1 - _TINY)
         # Any vector that gives the scores will do: softmax does not mind a constant added to all of a film's logits.
@@ -314,7 +315,3 @@ def _folds(patient: npt.NDArray[np.int64], seed: int) -> npt.NDArray[np.int64]:
     """A fold 0 … FOLDS-1 a film, whole patients together."""
     patients = int(patient.max()) + 1
     return np.asarray(np.random.default_rng([seed, 11]).permutation(patients)[patient] % FOLDS, dtype=np.int64)
-
-
-def _text(cells: Any) -> npt.NDArray[Any]:
-    return np.array(list(cells), dtype=object)

@@ -18,6 +18,7 @@ from cxray import progress, rundir
 from cxray.data.intake import read_inputs
 from cxray.errors import DataError, UsageError
 from cxray.records import ImageRecord, Predictions
+from cxray.runtime.gate import Drift, drift
 from cxray.runtime.predict import Predictor, as_table, metadata_names
 from cxray.runtime.rows import RowJournal, journal_of
 from cxray.tables import is_table
@@ -31,13 +32,15 @@ LARGEST_SHIFT = 0.05
 @dataclasses.dataclass(frozen=True)
 class Scored:
     """A written predictions table: how many films it holds, how many of them have no result and why the first has none,
-    and whether any film carries a label, so that the table can be judged."""
+    whether any film carries a label, so that the table can be judged, and whether the films as a whole come from
+    elsewhere than the training films (`drift`, None without a gate or with too few films)."""
 
     path: Path
     films: int
     failed: int
     first_error: str
     has_labels: bool
+    drift: Drift | None = None
 
     @property
     def table(self) -> Predictions:
@@ -115,7 +118,7 @@ def _check_out(out: Path, *, resume: bool) -> None:
 
 def _write_rows(predictor: Predictor, records: Sequence[ImageRecord], out: Path, *, resume: bool) -> Scored:
     kept = metadata_names(records)
-    columns = as_table(predictor.bundle, [], kept).columns()
+    columns = as_table(predictor.bundle, [], kept, with_facts=True).columns()
     with RowJournal(out, columns, resume=resume) as journal:
         if journal.done:
             journal.check_paths(records, predictor.bundle.identifier)
@@ -124,9 +127,10 @@ def _write_rows(predictor: Predictor, records: Sequence[ImageRecord], out: Path,
         answers = progress.track(predictor.stream(left), total=len(left), what="Predicting")
         try:
             while chunk := list(itertools.islice(answers, ROWS_AT_ONCE)):
-                journal.append(as_table(predictor.bundle, chunk, kept))
+                journal.append(as_table(predictor.bundle, chunk, kept, with_facts=True))
         except KeyboardInterrupt:
             progress.say(f"{journal.done} of {len(records)} films are done; --resume goes on from there.")
             raise
         journal.close()
-        return Scored(out, journal.done, journal.failed, journal.first_error, journal.labelled)
+        found = drift(predictor.gate, journal.gate_answers) if predictor.gate else None
+        return Scored(out, journal.done, journal.failed, journal.first_error, journal.labelled, found)

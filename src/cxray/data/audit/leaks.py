@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -265,8 +265,3 @@ def _numbered_text(scan: Scan, index: int, identity: Identity) -> str:
 
 def _family(parts: NameParts) -> str:
     return parts.family or "numbers"
-
-
-def leaking_patients(findings: Sequence[Finding]) -> bool:
-    """Whether an audit found a leak that must stop training."""
-    return any(f.code in ("patient-leak", "duplicate-across-splits") and f.severity == "error" for f in findings)

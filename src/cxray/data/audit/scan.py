@@ -28,7 +28,7 @@ from cxray.data.prepare import prepare
 from cxray.data.sniff import HEAD_BYTES, sniff
 from cxray.errors import UnreadableImage
 from cxray.records import ImageRecord, PixelImage
-from cxray.tables import Column
+from cxray.tables import Column, text_column
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -97,7 +97,7 @@ class Scan:
     def with_splits(self, splits: Sequence[str]) -> Scan:
         """The same films, divided otherwise."""
         records = tuple(dataclasses.replace(r, split=split) for r, split in zip(self.records, splits, strict=True))
-        return dataclasses.replace(self, records=records, split=_text(splits))
+        return dataclasses.replace(self, records=records, split=text_column(splits))
 
     def splits(self) -> list[str]:
         """The splits that have films, in the order train, validation, test, undivided."""
@@ -137,9 +137,9 @@ def scan_films(intake: Intake, root: Path) -> Scan:
         classes=intake.classes,
         is_multi_label=intake.is_multi_label,
         unreadable=tuple((record, row) for record, row in pairs if isinstance(row, str)),
-        label=_text([record.label for record in records]),
-        split=_text([record.split for record in records]),
-        patient=_text([record.patient for record in records]),
+        label=text_column([record.label for record in records]),
+        split=text_column([record.split for record in records]),
+        patient=text_column([record.patient for record in records]),
         **_columns([row for _, row in films]),
     )
 
@@ -260,7 +260,3 @@ def _columns(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     if not rows:
         return {name: np.empty(_EMPTY_SHAPES.get(name, (0,)), dtype=dtype) for name, dtype in _DTYPES.items()}
     return {name: np.array([row[name] for row in rows], dtype=dtype) for name, dtype in _DTYPES.items()}
-
-
-def _text(cells: Sequence[str]) -> Column:
-    return np.array(cells, dtype=object)
