@@ -1,4 +1,4 @@
-"""Weighted cross-entropy of logits and its slope: the one loss behind the linear head of training and behind adaptation."""
+"""Weighted cross-entropy of logits and its slope: the one loss behind the linear head of training and adaptation."""
 
 from __future__ import annotations
 
