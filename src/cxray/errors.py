@@ -12,7 +12,8 @@
     ├── OutputError            exit 5   HTTP 507   a result that could not be written
     ├── MissingExtra           exit 6   HTTP 501   a feature whose libraries are not installed
     ├── SealedTestError        exit 7   HTTP 409   a choice attempted on the test set
-    └── PartialResult          exit 8   HTTP 207   finished, but some inputs have no result
+    ├── PartialResult          exit 8   HTTP 207   finished, but some inputs have no result
+    └── ClusterError           exit 9   HTTP 503   a cluster that cannot be reached, or that cannot do the work
 
 A message says what was expected, what came and which file; `next_step` says what to do now. Both are for the
 person at the keyboard. `client_text` is what may leave the machine: it names no file and no value.
@@ -127,3 +128,11 @@ class PartialResult(CxrayError):
     exit_code = 8
     http_status = 207
     client_text = "Some inputs have no result."
+
+
+class ClusterError(CxrayError):
+    """A cluster that cannot be reached, or that cannot do the work as it stands; says which node and why."""
+
+    exit_code = 9
+    http_status = 503
+    client_text = "The cluster is not available."

@@ -24,6 +24,7 @@ COMMANDS = {
     "audit": "Find what is wrong with the data before anything is trained.",
     "cache": "Show or clear the cache of prepared films.",
     "card": "Write a model card and fill reporting checklists.",
+    "cluster": "Score, sweep and train on many machines (Ray), or on all cores of this one.",
     "compare": "Compare several models on the same films.",
     "deidentify": "Take patients out of DICOM films, so that they may leave.",
     "demo": "Synthetic radiographs: audit, train, evaluate, report, offline.",
