@@ -15,10 +15,13 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from cxray.bundle import GOLDEN, GRAPH, save_facts
+from cxray.bundle import GOLDEN, GRAPH, load_bundle, save_facts
 from cxray.data.phantom import golden_film
 from cxray.data.prepare import as_model_input
 from cxray.evaluate.thresholds import Threshold
+from cxray.explain.attribution import CLASS_ACTIVATION
+from cxray.explain.card import NAME, Card, ClassCard, save_card
+from cxray.explain.measures import Measure
 from cxray.runtime.engine import OnnxRuntime
 
 SIDE, BLOCK = 64, 8
@@ -42,7 +45,15 @@ def write_bundle(folder: Path, **facts: Any) -> Path:
         "intended_use": "Tests only.", "versions": {},
     }  # fmt: skip
     save_facts(folder, {**described, **facts})
+    judge_maps(folder, passed=True)
     return folder
+
+
+def judge_maps(folder: Path, *, passed: bool) -> None:
+    """Lay a card into the bundle that says whether the maps of ILL passed their one test."""
+    test = Measure("deletion", "Deletion", 0.1, 0.05, 0.2, None, "lower limit above 0", passed, True, 40, "mean")
+    part = ClassCard("ILL", CLASS_ACTIVATION, (test,), 0.0)
+    save_card(Card(load_bundle(folder).identifier, "40 films", "2026-01-01", (part,)), folder / NAME)
 
 
 def redescribe(folder: Path, **facts: Any) -> None:

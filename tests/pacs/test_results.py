@@ -14,6 +14,7 @@ pytest.importorskip("highdicom", reason="needs the extra pacs")
 import pydicom
 
 from cxray.errors import DataError
+from cxray.explain.card import NAME
 from cxray.pacs.assess import Assessor, SkippedFilm
 from cxray.pacs.codes import FindingCode
 from cxray.pacs.presentation_state import MOST_POINTS, outline
@@ -122,6 +123,21 @@ def test_the_outline_lies_on_what_the_model_saw(assessor: Assessor, tmp_path: Pa
     # One cell of the model's map is 40 pixels of the film; the outline may be off by half of one.
     assert points[:, 0].min() > columns.start - 25 and points[:, 0].max() < columns.stop + 25
     assert points[:, 1].min() > rows.start - 25 and points[:, 1].max() < rows.stop + 25
+
+
+def test_maps_that_failed_their_tests_are_not_drawn(tmp_path: Path) -> None:
+    from tests.pacs.bundles import judge_maps, write_bundle
+
+    shown = write_bundle(tmp_path / "bundle", finding_codes=CODED)
+    makers = [Assessor.open(shown).maker]
+    judge_maps(shown, passed=False)
+    withheld = Assessor.open(shown)
+    results = results_of(withheld, draw_film(ill=True, patient="P1"), tmp_path)
+    assert sorted(results) == ["sc", "sr"]
+    (shown / NAME).unlink()
+    assert Assessor.open(shown).maps == frozenset()
+    # Results that say something else get other UIDs.
+    assert withheld.maker.fingerprint != makers[0].fingerprint
 
 
 @pytest.mark.parametrize(("polarity", "shape"), [("MONOCHROME1", "INVERSE"), ("MONOCHROME2", "IDENTITY")])

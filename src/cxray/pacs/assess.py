@@ -25,7 +25,8 @@ from cxray.bundle import Bundle
 from cxray.data.dicom import read_dicom
 from cxray.data.prepare import as_model_input, fitted_box, prepare
 from cxray.errors import CxrayError, RefusedFilm, UnreadableImage
-from cxray.explain.attribution import class_activation, upsample
+from cxray.explain.attribution import CLASS_ACTIVATION, class_activation, upsample
+from cxray.explain.card import load_card
 from cxray.explain.opened import OpenedModel, from_predictor
 from cxray.pacs.codes import FindingCodes, finding_codes
 from cxray.pacs.reading import Finding, Maker, Reading, Refusal
@@ -35,7 +36,7 @@ from cxray.runtime.gate import INSIDE, NOT_RADIOGRAPH
 from cxray.runtime.predict import Predictor
 
 # Raised when results say something else for the same film, model and codes: they then get new UIDs.
-RESULTS_VERSION = "1"
+RESULTS_VERSION = "2"
 
 
 class SkippedFilm(CxrayError):
@@ -48,13 +49,15 @@ class SkippedFilm(CxrayError):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Assessor:
-    """A model with its codes, ready to assess films. `accept` waives admission codes, as for `read_dicom`."""
+    """A model with its codes, ready to assess films. `accept` waives admission codes, as for `read_dicom`; `maps` are
+    the classes whose maps passed their tests, so that an area may be drawn."""
 
     predictor: Predictor
     model: OpenedModel
     codes: FindingCodes
     maker: Maker
     accept: Collection[str] | None = None
+    maps: frozenset[str] = frozenset()
 
     @classmethod
     def open(
@@ -63,12 +66,13 @@ class Assessor:
         """Load and verify a bundle.
 
         Raises:
-            BundleError, UsageError: as `Predictor.open`.
+            BundleError, UsageError: as `Predictor.open`; or the attribution card is damaged.
             ConfigError: as `finding_codes`.
         """
         predictor = Predictor.open(bundle, engine)
-        table = finding_codes(predictor.bundle, codes)
-        return cls(predictor, from_predictor(predictor), table, maker_of(predictor.bundle, table), accept)
+        known = predictor.bundle
+        table = finding_codes(known, codes)
+        return cls(predictor, from_predictor(predictor), table, maker_of(known, table), accept, tested_maps(known))
 
     def assess(self, path: Path) -> tuple[Dataset, Reading]:
         """The header of a film, as received and without pixels, and what the model makes of it.
@@ -118,11 +122,14 @@ class Assessor:
     def _activation(
         self, image: PixelImage, outputs: dict[str, npt.NDArray[Any]], findings: tuple[Finding, ...]
     ) -> tuple[npt.NDArray[np.float32] | None, str]:
-        """The area that speaks for the strongest present finding, 0–1 over the film, and the finding's meaning."""
+        """The area that speaks for the strongest present finding, 0–1 over the film, and the finding's meaning; none
+        when the maps of that finding were not tested or failed."""
         present = [finding for finding in findings if finding.presence == "present"]
         if not present or self.model.head is None:
             return None, ""
         strongest = max(present, key=lambda finding: finding.probability)
+        if strongest.name not in self.maps:
+            return None, ""
         index = self.predictor.bundle.classes.index(strongest.name)
         attribution = class_activation(self.model, outputs, index)[0]
         if attribution.is_flat or attribution.values.max() <= 0:
@@ -154,10 +161,23 @@ def read_header(path: Path) -> Dataset:
     return film
 
 
+def tested_maps(bundle: Bundle) -> frozenset[str]:
+    """The classes whose class activation maps passed every deciding test of the bundle's attribution card.
+
+    Raises:
+        BundleError: the card is damaged or belongs to another graph.
+    """
+    card = load_card(bundle.folder, bundle.identifier)
+    if card is None:
+        return frozenset()
+    return frozenset(name for name in bundle.classes if card.verdict(name, CLASS_ACTIVATION).may_show)
+
+
 def maker_of(bundle: Bundle, codes: FindingCodes) -> Maker:
     """Who reports with this bundle under these codes."""
     thresholds = {name: point.value for name, point in sorted(bundle.thresholds.items())}
-    decisive = [bundle.facts["files"], bundle.facts.get("gate"), thresholds, codes.fingerprint, RESULTS_VERSION]
+    drawn = sorted(tested_maps(bundle))
+    decisive = [bundle.facts["files"], bundle.facts.get("gate"), thresholds, codes.fingerprint, drawn, RESULTS_VERSION]
     parts = json.dumps(decisive, sort_keys=True)
     return Maker(
         name=str(bundle.facts.get("name", "model")),
