@@ -140,6 +140,7 @@ class TrainSettings:
     `schedule`: "cosine" (with `warmup_epochs`) or "constant". `ema_momentum` 0 = no weight averaging.
     `monitor` chooses the epoch that is kept: the best by a measure on validation patients, or "last", for schedules
     that end at a learning rate of 0, where the best of several values near 1 would be a choice by noise.
+    `clip_norm` limits the norm of the gradient of all weights together, 0 = no limit.
     `class_weights`: "balanced" or "none". `patience` epochs without improvement stop the run, 0 = never.
     `cache` false decodes every film in every epoch, as the article does.
     """
@@ -155,6 +156,7 @@ class TrainSettings:
     schedule: str = "cosine"
     warmup_epochs: float = 0.5
     weight_decay: float = 0.0
+    clip_norm: float = 0.0
     ema_momentum: float = 0.0
     label_smoothing: float = 0.0
     class_weights: str = "balanced"
@@ -173,6 +175,7 @@ class TrainSettings:
         _require(self.epochs >= 0 and self.frozen_epochs >= 0, "train.epochs and train.frozen_epochs", "0 or more")
         _require(self.epochs + self.frozen_epochs >= 1, "train.epochs", "at least one epoch in all")
         _require(self.learning_rate > 0, "train.learning_rate", "above 0")
+        _require(self.clip_norm >= 0, "train.clip_norm", "0 (no limit) or more", self.clip_norm)
         _require(0 <= self.ema_momentum < 1, "train.ema_momentum", "0 up to but not including 1")
         _require(self.schedule in ("cosine", "constant"), "train.schedule", "'cosine' or 'constant'", self.schedule)
         _require(self.optimizer in ("adam", "sgd"), "train.optimizer", "'adam' or 'sgd'", self.optimizer)

@@ -6,27 +6,34 @@ threads, and a resumed run continues with the films it would have seen.
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
 from cxray.config import AugmentSettings
+from cxray.model.share import WHOLE, Share
 
 ERASE_PROBABILITY = 0.5
+# (salt, films, limit, further shape) -> uniform draws in ± limit
+Draw = Callable[..., Any]
 
 
-def augment(films: Any, settings: AugmentSettings, key: Any) -> Any:
+def augment(films: Any, settings: AugmentSettings, key: Any, share: Share = WHOLE) -> Any:
     """Change float32 films (N, height, width, 1), 0–1, at random; same shape and range out.
 
     `key` is an int32 tensor (2,). Geometry first (one interpolation for all of it), then grey values, then erasing.
+    With a `share` the films are one worker's part of a batch and are changed as they would be in the whole one.
     """
+    draw = functools.partial(_uniform, key, share)
     if _changes_geometry(settings):
-        films = _move(films, settings, key)
+        films = _move(films, settings, draw)
     if settings.gamma or settings.contrast or settings.brightness:
-        films = _expose(films, settings, key)
+        films = _expose(films, settings, draw)
     if settings.erase_fraction:
-        films = _erase(films, settings.erase_fraction, key)
+        films = _erase(films, settings.erase_fraction, draw)
     return films
 
 
@@ -43,36 +50,38 @@ def _changes_geometry(settings: AugmentSettings) -> bool:
     )
 
 
-def _uniform(key: Any, salt: int, count: Any, limit: float, shape: tuple[int, ...] = ()) -> Any:
+def _uniform(key: Any, share: Share, salt: int, count: Any, limit: float, shape: tuple[int, ...] = ()) -> Any:
     """float32 (count, *shape), uniform in ± limit; `salt` keeps the draws of one batch independent."""
-    return tf.random.stateless_uniform(
-        (count, *shape), seed=key + tf.constant([0, salt * 7919]), minval=-limit, maxval=limit
+    drawn = tf.random.stateless_uniform(
+        (count * share.workers, *shape), seed=key + tf.constant([0, salt * 7919]), minval=-limit, maxval=limit
     )
+    first, behind = share.bounds(count * share.workers)
+    return drawn if share.workers == 1 else drawn[first:behind]
 
 
-def _move(films: Any, settings: AugmentSettings, key: Any) -> Any:
+def _move(films: Any, settings: AugmentSettings, draw: Draw) -> Any:
     """Rotate, shear, zoom, stretch, shift, jitter and mirror with one bilinear resampling, black outside."""
     count, height, width = tf.shape(films)[0], films.shape[1], films.shape[2]
-    angle = _uniform(key, 1, count, math.radians(settings.rotate_degrees))
-    shear = _uniform(key, 2, count, math.radians(settings.shear_degrees))
-    scale = 1.0 + _uniform(key, 3, count, settings.zoom_fraction)
-    shift_x = _uniform(key, 4, count, settings.shift_fraction) * width
-    shift_y = _uniform(key, 5, count, settings.shift_fraction) * height
+    angle = draw(1, count, math.radians(settings.rotate_degrees))
+    shear = draw(2, count, math.radians(settings.shear_degrees))
+    scale = 1.0 + draw(3, count, settings.zoom_fraction)
+    shift_x = draw(4, count, settings.shift_fraction) * width
+    shift_y = draw(5, count, settings.shift_fraction) * height
     if settings.jitter_pixels:
         # Enlarging by j pixels and cropping back at random is a zoom with a shift of at most j/2.
         scale *= width / (width + settings.jitter_pixels)
-        shift_x += _uniform(key, 6, count, settings.jitter_pixels / 2)
-        shift_y += _uniform(key, 7, count, settings.jitter_pixels / 2)
+        shift_x += draw(6, count, settings.jitter_pixels / 2)
+        shift_y += draw(7, count, settings.jitter_pixels / 2)
     if settings.crop_fraction:
-        left_away = settings.crop_fraction * (_uniform(key, 9, count, 1.0) + 1) / 2
+        left_away = settings.crop_fraction * (draw(9, count, 1.0) + 1) / 2
         scale *= 1 - left_away
         # The crop may lie anywhere inside the film.
-        shift_x += _uniform(key, 14, count, 0.5) * left_away * width
-        shift_y += _uniform(key, 15, count, 0.5) * left_away * height
-    stretch = tf.exp(_uniform(key, 10, count, math.log1p(settings.aspect_fraction) / 2))
+        shift_x += draw(14, count, 0.5) * left_away * width
+        shift_y += draw(15, count, 0.5) * left_away * height
+    stretch = tf.exp(draw(10, count, math.log1p(settings.aspect_fraction) / 2))
     mirror = tf.ones_like(angle)
     if settings.flip:
-        mirror = tf.where(_uniform(key, 8, count, 1.0) < 0, -1.0, 1.0)
+        mirror = tf.where(draw(8, count, 1.0) < 0, -1.0, 1.0)
     # Output pixel -> input pixel, as ImageProjectiveTransformV3 wants it; x' = a x + b y + c.
     wide, tall = mirror * scale * stretch, scale / stretch
     a, b = wide * tf.cos(angle), -tall * tf.sin(angle + shear)
@@ -92,20 +101,20 @@ def _move(films: Any, settings: AugmentSettings, key: Any) -> Any:
     )
 
 
-def _expose(films: Any, settings: AugmentSettings, key: Any) -> Any:
+def _expose(films: Any, settings: AugmentSettings, draw: Draw) -> Any:
     count = tf.shape(films)[0]
-    gamma = tf.exp(_uniform(key, 11, count, settings.gamma, (1, 1, 1)))
-    gain = 1.0 + _uniform(key, 12, count, settings.contrast, (1, 1, 1))
-    offset = _uniform(key, 13, count, settings.brightness, (1, 1, 1))
+    gamma = tf.exp(draw(11, count, settings.gamma, (1, 1, 1)))
+    gain = 1.0 + draw(12, count, settings.contrast, (1, 1, 1))
+    offset = draw(13, count, settings.brightness, (1, 1, 1))
     bent = tf.pow(tf.maximum(films, 1e-4), gamma) if settings.gamma else films
     middle = tf.reduce_mean(bent, axis=(1, 2, 3), keepdims=True)
     return tf.clip_by_value((bent - middle) * gain + middle + offset, 0.0, 1.0)
 
 
-def _erase(films: Any, largest_fraction: float, key: Any) -> Any:
+def _erase(films: Any, largest_fraction: float, draw: Draw) -> Any:
     """Paint one rectangle a film with a random grey, in half of the films."""
     count, height, width = tf.shape(films)[0], films.shape[1], films.shape[2]
-    unit = (_uniform(key, 21, count, 1.0, (6,)) + 1) / 2
+    unit = (draw(21, count, 1.0, (6,)) + 1) / 2
     side = tf.sqrt(largest_fraction * unit[:, 0])
     half_height, half_width = side * height * (0.5 + unit[:, 1]) / 2, side * width * (1.5 - unit[:, 1]) / 2
     rows = tf.abs(tf.range(height, dtype=tf.float32)[None, :] - (unit[:, 2] * height)[:, None]) < half_height[:, None]

@@ -14,20 +14,24 @@ import tensorflow as tf
 from cxray.config import AugmentSettings
 from cxray.model.augment import augment
 from cxray.model.films import LabelledFilms
+from cxray.model.share import WHOLE, Share
 
 
 def training_batches(
-    films: LabelledFilms, settings: AugmentSettings, *, batch_size: int, seed: int, epoch: int
+    films: LabelledFilms, settings: AugmentSettings, *, batch_size: int, seed: int, epoch: int, share: Share = WHOLE
 ) -> tf.data.Dataset:
-    """One epoch of shuffled, augmented (films, targets, weights); the last, smaller batch is kept."""
+    """One epoch of shuffled, augmented (films, targets, weights); the last, smaller batch is kept.
+
+    With a `share`, one worker's part of each of these batches, and no other film is read.
+    """
     order = np.random.default_rng([seed, epoch]).permutation(len(films))
-    dataset = _read(films, order, batch_size)
+    dataset = _read(films, order, batch_size, share)
     # A hash of both, because a product of a large seed would not fit into 32 bits.
     epoch_key = int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0] >> 1)
 
     def change(step: Any, batch: Any, targets: Any, weights: Any) -> Any:
         key = tf.stack([tf.constant(epoch_key, tf.int32), tf.cast(step, tf.int32)])
-        return augment(batch, settings, key), targets, weights
+        return augment(batch, settings, key, share), targets, weights
 
     return dataset.enumerate().map(lambda step, item: change(step, *item), num_parallel_calls=2).prefetch(4)
 
@@ -37,7 +41,7 @@ def plain_batches(films: LabelledFilms, *, batch_size: int) -> tf.data.Dataset:
     return _read(films, np.arange(len(films)), batch_size).prefetch(2)
 
 
-def _read(films: LabelledFilms, order: npt.NDArray[np.int64], batch_size: int) -> tf.data.Dataset:
+def _read(films: LabelledFilms, order: npt.NDArray[np.int64], batch_size: int, share: Share = WHOLE) -> tf.data.Dataset:
     card, target_shape = films.card, films.targets.shape[1:]
 
     def load(positions: npt.NDArray[np.int64]) -> Any:
@@ -51,4 +55,18 @@ def _read(films: LabelledFilms, order: npt.NDArray[np.int64], batch_size: int) -
         scaled = tf.cast(pixels, tf.float32) / 255.0
         return scaled, tf.ensure_shape(targets, (None, *target_shape)), tf.ensure_shape(weights, (None,))
 
-    return tf.data.Dataset.from_tensor_slices(order).batch(batch_size).map(read, num_parallel_calls=1)
+    positions = tf.data.Dataset.from_tensor_slices(share.even(order, batch_size)).batch(batch_size)
+    return own_part(positions, share).map(read, num_parallel_calls=1)
+
+
+def own_part(batches: tf.data.Dataset, share: Share) -> tf.data.Dataset:
+    """One worker's part of every batch; a batch with fewer rows than workers is left out."""
+    if share.workers == 1:
+        return batches
+
+    def cut(*columns: Any) -> Any:
+        first, behind = share.bounds(tf.shape(columns[0])[0])
+        parts = tuple(column[first:behind] for column in columns)
+        return parts if len(parts) > 1 else parts[0]
+
+    return batches.filter(lambda *columns: tf.shape(columns[0])[0] >= share.workers).map(cut)

@@ -68,6 +68,14 @@ def is_better(candidate: Epoch, best: Epoch | None, monitor: str) -> bool:
     return sign * value > sign * float(getattr(best, monitor))
 
 
+def best_of(epochs: Sequence[Epoch], monitor: str) -> Epoch | None:
+    """The epoch that `is_better` keeps; None when none has a defined value."""
+    best: Epoch | None = None
+    for epoch in epochs:
+        best = epoch if is_better(epoch, best, monitor) else best
+    return best
+
+
 def describe_overfitting(epochs: Sequence[Epoch]) -> str:
     """One sentence on what the curves show, "" when there are fewer than three epochs.
 

@@ -20,16 +20,17 @@ import tensorflow as tf
 from cxray import progress
 from cxray.config import Recipe
 from cxray.model.average import WeightAverage
-from cxray.model.batches import plain_batches, training_batches
+from cxray.model.batches import own_part, plain_batches, training_batches
 from cxray.model.build import Network, build_network
 from cxray.model.checkpoint import Checkpoint
 from cxray.model.export import TrainedKeras
 from cxray.model.films import LabelledFilms
 from cxray.model.fit import Fit, Workplace, describe_epoch
-from cxray.model.history import Epoch, is_better, write_history
+from cxray.model.history import Epoch, best_of, is_better, write_history
 from cxray.model.losses import loss_for
 from cxray.model.measures import accuracy, mean_auroc
 from cxray.model.progress_bar import EpochBar
+from cxray.model.share import WHOLE, Share
 
 VALIDATION_BATCH = 64
 
@@ -60,7 +61,7 @@ def fit(recipe: Recipe, classes: int, training: LabelledFilms, validation: Label
     strategy = prepare_tensorflow(recipe.train.seed)
     with strategy.scope():
         network = build_network(recipe.model, recipe.input, classes)
-        loop = _Loop(recipe, network, training, validation, place)
+        loop = Loop(recipe, network, training, validation, place)
         loop.compile()
     if place.resume and place.checkpoint.is_file():
         loop.restore(Checkpoint.load(place.checkpoint, place.fingerprint))
@@ -88,8 +89,11 @@ def _on_one_device(network: Network, recipe: Recipe, classes: int, strategy: Any
     return dataclasses.replace(single, weights=network.weights)
 
 
-class _Loop:
-    """The state of one fit; the methods are its steps in order."""
+class Loop:
+    """The state of one fit; the methods are its steps in order. `multiworker` has a sibling for several machines."""
+
+    share: Share = WHOLE
+    network_class: type[keras.Model] = keras.Model
 
     def __init__(
         self, recipe: Recipe, network: Network, training: LabelledFilms, validation: LabelledFilms, place: Workplace
@@ -131,9 +135,7 @@ class _Loop:
     def restore(self, state: Checkpoint) -> None:
         """Continue where `state` ends."""
         self.history = list(state.history)
-        for epoch in self.history:
-            if is_better(epoch, self.best, self.recipe.train.monitor):
-                self.best = epoch
+        self.best = best_of(self.history, self.recipe.train.monitor)
         self.model.set_weights(state.weights)
         for variable, value in zip(self.model.optimizer.variables, state.optimizer, strict=True):
             variable.assign(value)
@@ -154,9 +156,13 @@ class _Loop:
                 warmup_steps=warmup,
             )
         decay = settings.weight_decay or None
+        limits = {"weight_decay": decay, "global_clipnorm": settings.clip_norm or None}
         if settings.optimizer == "sgd":
-            return keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, weight_decay=decay)
-        return keras.optimizers.Adam(rate, weight_decay=decay)
+            return self._optimizer_class(keras.optimizers.SGD)(rate, momentum=0.9, nesterov=True, **limits)
+        return self._optimizer_class(keras.optimizers.Adam)(rate, **limits)
+
+    def _optimizer_class(self, kind: type[Any]) -> type[Any]:
+        return kind
 
     def _metrics(self) -> list[Any]:
         exclusive = self.training.targets.ndim == 1
@@ -165,8 +171,9 @@ class _Loop:
     def _one_epoch(self, epoch: int) -> None:
         settings = self.recipe.train
         batches = training_batches(
-            self.training, self.recipe.augment, batch_size=settings.batch_size, seed=settings.seed, epoch=epoch
-        )
+            self.training, self.recipe.augment, batch_size=settings.batch_size, seed=settings.seed, epoch=epoch,
+            share=self.share,
+        )  # fmt: skip
         started = time.perf_counter()
         bar = EpochBar(epoch, settings.epochs, len(self.training), settings.batch_size, self.best)
         logs = self._pass_over(self.model, batches, epoch, [self.average, bar])
@@ -175,8 +182,7 @@ class _Loop:
             logits = self.model.predict(plain_batches(self.validation, batch_size=VALIDATION_BATCH), verbose=0)
             self._record("all", logs, logits, started, len(self.training) / trained_seconds)
 
-    @staticmethod
-    def _pass_over(model: keras.Model, batches: Any, epoch: int, callbacks: list[Any]) -> dict[str, float]:
+    def _pass_over(self, model: keras.Model, batches: Any, epoch: int, callbacks: list[Any]) -> dict[str, float]:
         result = model.fit(
             batches, initial_epoch=epoch, epochs=epoch + 1, shuffle=False, verbose=0, callbacks=callbacks
         )
@@ -192,7 +198,7 @@ class _Loop:
             for films in (self.training, self.validation)
         ]
         entry = keras.Input(features[0].shape[1:])
-        head = keras.Model(entry, self.model.get_layer("logits")(self.model.get_layer("dropout")(entry)))
+        head = self.network_class(entry, self.model.get_layer("logits")(self.model.get_layer("dropout")(entry)))
         head.compile(
             keras.optimizers.Adam(settings.frozen_learning_rate),
             self.losses,
@@ -204,7 +210,7 @@ class _Loop:
             self._reseed_dropout(-1 - epoch)
             started = time.perf_counter()
             shuffled = data.shuffle(len(self.training), seed=settings.seed % 2**31 + epoch).batch(settings.batch_size)
-            logs = self._pass_over(head, shuffled, epoch, [])
+            logs = self._pass_over(head, own_part(shuffled, self.share), epoch, [])
             seconds = time.perf_counter() - started
             logits = head.predict(features[1], batch_size=1024, verbose=0)
             self._record("frozen", logs, logits, started, len(self.training) / seconds)
@@ -249,18 +255,23 @@ class _Loop:
                         tf.summary.scalar(name, value)
 
     def _save(self) -> None:
-        Checkpoint(
+        self._state().save(self.place.checkpoint)
+
+    def _state(self) -> Checkpoint:
+        return Checkpoint(
             fingerprint=self.place.fingerprint,
             history=tuple(self.history),
             weights=self.model.get_weights(),
             optimizer=[variable.numpy() for variable in self.model.optimizer.variables],
             average=self.average.state(),
             best=self.best_weights,
-        ).save(self.place.checkpoint)
+        )
 
     def _reseed_dropout(self, epoch: int) -> None:
         # Dropout draws from a counter that starts anew in every process; a function of (seed, epoch) resumes exactly.
-        generator = np.random.default_rng([self.recipe.train.seed, 7, epoch % 2**32])
+        # Another worker drops other units.
+        other = [self.share.rank] if self.share.rank else []
+        generator = np.random.default_rng([self.recipe.train.seed, 7, epoch % 2**32, *other])
         for layer in self.model._flatten_layers():
             state = getattr(getattr(layer, "seed_generator", None), "state", None)
             if state is not None:

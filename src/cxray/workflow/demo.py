@@ -12,7 +12,8 @@ from cxray.evaluate.evaluation import Evaluation
 from cxray.workflow.audit import audit_folder
 from cxray.workflow.evaluate import evaluate_table
 from cxray.workflow.predict import predict
-from cxray.workflow.train import require_training_libraries, train
+from cxray.workflow.run_order import require_training_libraries
+from cxray.workflow.train import train
 
 PATIENTS = 320
 SIDE_PIXELS = 160

@@ -11,32 +11,32 @@ has them scored, after the bundle is closed, so nothing in it can depend on them
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import os
 import platform
-import shlex
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from cxray import config, extras, progress, rundir
+from cxray import extras, progress, rundir
 from cxray.bundle import Bundle
 from cxray.config import Recipe
-from cxray.data.cache import PreparedFilms, prepare_all
 from cxray.data.intake import Intake, read_dataset
 from cxray.data.split import Division, divide
-from cxray.errors import ConfigError, DataError, SplitError, UsageError
-from cxray.evaluate.thresholds import Policy
-from cxray.records import ImageRecord, Predictions
+from cxray.errors import ConfigError, SplitError
+from cxray.records import Predictions
 from cxray.runtime.stress import stress_warnings
-from cxray.workflow.audit_gate import check_codes, pass_gate
+from cxray.workflow.audit_gate import Passed, pass_gate
+from cxray.workflow.run_films import RunFilms
+from cxray.workflow.run_order import Order, check_resumable, command_line, load_settings
 
 RUN_FACTS = "run.json"
+
+
+# (settings, number of logits, training films, validation films, workplace) -> `model.fit.Fit`
+Fitting = Callable[[Recipe, int, Any, Any, Any], Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,97 +81,57 @@ def train(
         ConfigError, DataError, LabelError, SplitError: with the sentence that says what to change.
         OutputError: the run cannot be written.
     """
+    settings = load_settings(recipe, overrides, seed, accept)
+    command = command_line("train", data, out, recipe, overrides, seed=seed, findings=findings, accept=accept)
+    order = Order(
+        data, out, settings, command, tuple(findings), resume=resume, overwrite=overwrite, tensorboard=tensorboard
+    )
+    return carry_out(order)
+
+
+def carry_out(order: Order, fit: Fitting | None = None) -> Run:
+    """Audit, divide, train and judge as `order` says; `fit` replaces the recipe's own way of training.
+
+    Raises:
+        As `train`.
+    """
     started = time.monotonic()
-    settings = config.load_recipe(recipe, overrides, seed=seed)
-    settings = dataclasses.replace(settings, accept=tuple(sorted({*settings.accept, *accept})))
-    _check_settings(settings)
-    if tensorboard:
+    if order.tensorboard:
         extras.require("tensorboard", "tensorboard", "Writing TensorBoard logs")
-    if resume:
-        _check_resumable(out, settings)
-    intake = read_dataset(data, findings=findings)
-    positive = _positive(settings, intake, data)
-    rundir.check_folder(out, overwrite=overwrite, resume=resume)
-    passed = pass_gate(intake, data, divide(intake, settings.split, settings.train.seed), settings)
-    division = passed.division
-    rundir.prepare_folder(out, overwrite=overwrite, resume=resume)
-    command = _command(data, out, recipe, overrides, seed, findings, accept)
-    with progress.logged_to(out / "log.txt"):
-        films = _Films.prepare(division, settings)
-        journey = _Journey(
-            data, out, settings, intake, division, films, positive, command,
-            resume=resume, tensorboard=tensorboard, audit=passed.facts,
-        )  # fmt: skip
-        return journey.walk(started)
+    if order.resume:
+        check_resumable(order.out, order.settings)
+    settings, intake = order.settings, read_dataset(order.data, findings=order.findings)
+    _positive(settings, intake, order.data)
+    rundir.check_folder(order.out, overwrite=order.overwrite, resume=order.resume)
+    passed = pass_gate(intake, order.data, divide(intake, settings.split, settings.train.seed), settings)
+    return train_divided(order, intake, passed, fit=fit, started=started)
 
 
-def _check_resumable(out: Path, settings: Recipe) -> None:
-    """Whether `out` holds an unfinished or interrupted run of the same settings; nothing is written before this.
+def train_divided(
+    order: Order, intake: Intake, passed: Passed, *, fit: Fitting | None = None, started: float | None = None
+) -> Run:
+    """The run behind the gate: `passed` holds the division to train on and what the audit said.
 
     Raises:
-        UsageError: there is no run, it is finished, or it was started with other settings.
+        As `train`.
     """
-    if not (out / "config.toml").is_file():
-        raise UsageError(f"There is no run to resume in {out}.", "Leave out --resume to start one.")
-    stored = config.recipe_from_toml((out / "config.toml").read_text("utf-8"), str(out / "config.toml"))
-    if stored != settings:
-        raise UsageError(
-            f"The run in {out} was started with other settings; they stand in its config.toml.",
-            "Resume with the command that started it, or choose another --out.",
-        )
-    if not rundir.is_complete(out):
-        return
-    if not rundir.read_manifest(out).get("interrupted"):
-        raise UsageError(f"The run in {out} is already finished.", "Read its report.html, or choose another --out.")
-    (out / rundir.MANIFEST).unlink()
+    positive = _positive(order.settings, intake, order.data)
+    rundir.prepare_folder(order.out, overwrite=order.overwrite, resume=order.resume)
+    with progress.logged_to(order.out / "log.txt"):
+        films = RunFilms.prepare(passed.division, order.settings)
+        journey = _Journey(order, intake, passed, films, positive, fit or _own_fit(order.settings))
+        return journey.walk(time.monotonic() if started is None else started)
 
 
-def _command(
-    data: Path,
-    out: Path,
-    recipe: str,
-    overrides: Sequence[str],
-    seed: int | None,
-    findings: Sequence[str],
-    accept: Sequence[str],
-) -> str:
-    """The command line that makes this run, for the report."""
-    words = ["cxray", "train", str(data), "--out", str(out), "--recipe", recipe]
-    words += ["--seed", str(seed)] if seed is not None else []
-    words += [f"--set={override}" for override in overrides]
-    words += ["--findings", ",".join(findings)] if findings else []
-    words += [f"--accept={code}" for code in accept]
-    return shlex.join(words)
-
-
-def _check_settings(settings: Recipe) -> None:
-    """Everything that can be refused before a film is read or a folder made."""
-    check_codes(settings.accept)
-    if settings.decision.policy != config.NO_POLICY:
-        Policy.parse(settings.decision.policy)
+def _own_fit(settings: Recipe) -> Fitting:
+    """The way of training that the recipe names."""
     if settings.train.method == "linear_probe":
-        from cxray.model.probe import check_probe
+        from cxray.model.probe import fit_probe
 
-        check_probe(settings)
-        return
-    require_training_libraries()
-    from cxray.model.backbones import check_backbone
+        return fit_probe
+    from cxray.model.train import fit
 
-    check_backbone(settings.model.backbone, min(settings.input.height, settings.input.width))
-    if settings.train.frozen_epochs and settings.model.backbone == "article_cnn":
-        raise ConfigError("article_cnn has no pre-trained part to freeze, so train.frozen_epochs must be 0.")
-
-
-def require_training_libraries() -> None:
-    """Everything that training will need at any time, asked for before it begins.
-
-    Raises:
-        MissingExtra: naming the library that is missing.
-    """
-    # Keras may be set to another backend by the environment or a file in the home folder; this house is TensorFlow's.
-    os.environ["KERAS_BACKEND"] = "tensorflow"
-    for module in ("keras", "tensorflow", "onnx", "tf2onnx"):
-        extras.require(module, "train", "Training")
+    return fit
 
 
 def _positive(settings: Recipe, intake: Intake, data: Path) -> str:
@@ -188,57 +148,30 @@ def _positive(settings: Recipe, intake: Intake, data: Path) -> str:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class _Films:
-    """Training and validation films that can be read, and those that cannot."""
-
-    records: Mapping[str, list[ImageRecord]]
-    indices: Mapping[str, npt.NDArray[np.int64]]
-    prepared: PreparedFilms
-    unreadable: list[tuple[str, str]]
-    ordered: list[ImageRecord]
-
-    @classmethod
-    def prepare(cls, division: Division, settings: Recipe) -> _Films:
-        ordered = [*division.of("train"), *division.of("validation")]
-        prepared = prepare_all(ordered, settings.input)
-        unreadable = [(str(ordered[index].path), reason) for index, reason in sorted(prepared.errors.items())]
-        if unreadable:
-            progress.say(f"Warning: {len(unreadable)} films cannot be read and are left out, for example:")
-            progress.say(f"  {unreadable[0][1]}")
-        readable = np.flatnonzero(prepared.row_of >= 0)
-        split_of = np.array([record.split for record in ordered])
-        indices = {split: readable[split_of[readable] == split] for split in ("train", "validation")}
-        records = {split: [ordered[index] for index in rows] for split, rows in indices.items()}
-        for split, rows in records.items():
-            if not rows:
-                raise DataError(f"No film of the {split} split can be read.", "See the reasons above.")
-        return cls(records, indices, prepared, unreadable, ordered)
-
-    def fingerprint(self) -> str:
-        """SHA-256 over the readable films, their labels and splits."""
-        lines = [
-            f"{self.prepared.digests[index]} {record.split} {record.label} {sorted(record.findings.items())}"
-            for split, rows in self.indices.items()
-            for index, record in zip(rows, self.records[split], strict=True)
-        ]
-        return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
 class _Journey:
     """One run, after its films were prepared; `walk` does the rest in order."""
 
-    data: Path
-    out: Path
-    settings: Recipe
+    order: Order
     intake: Intake
-    division: Division
-    films: _Films
+    passed: Passed
+    films: RunFilms
     positive: str
-    command: str
-    resume: bool
-    tensorboard: bool
-    audit: Mapping[str, Any]
+    fit: Fitting
+
+    @property
+    def out(self) -> Path:
+        """The run's folder."""
+        return self.order.out
+
+    @property
+    def settings(self) -> Recipe:
+        """Everything that decides the run, apart from the films."""
+        return self.order.settings
+
+    @property
+    def division(self) -> Division:
+        """The films, divided."""
+        return self.passed.division
 
     def walk(self, started: float) -> Run:
         from cxray.model.assemble import Subject
@@ -260,13 +193,11 @@ class _Journey:
         from cxray.model.assemble import Material, assemble, film_set_fingerprint
         from cxray.model.fit import Workplace
 
-        if self.settings.train.method == "linear_probe":
-            from cxray.model.probe import fit_probe as fit
-        else:
-            from cxray.model.train import fit
-        training, validation = self._labelled("train"), self._labelled("validation")
-        place = Workplace(self.out, self._fingerprint(), resume=self.resume, tensorboard=self.tensorboard)
-        trained = fit(self.settings, len(subject.classes), training, validation, place)
+        training, validation = (
+            self.films.labelled(split, self.settings, self.intake) for split in ("train", "validation")
+        )
+        place = Workplace(self.out, self.films.run_fingerprint(self.settings), resume=self.order.resume, tensorboard=self.order.tensorboard)
+        trained = self.fit(self.settings, len(subject.classes), training, validation, place)
         provenance = {
             "data": {
                 "fingerprint": film_set_fingerprint(self.films.prepared.digests),
@@ -274,7 +205,7 @@ class _Journey:
                 "patients": {split: len({r.patient for r in rows}) for split, rows in self.films.records.items()},
                 "identity": dataclasses.asdict(self.intake.identity),
             },
-            "audit": dict(self.audit),
+            "audit": dict(self.passed.facts),
             "metrics": _without_nan(dataclasses.asdict(trained.best)) if trained.best else {},
             "weights": trained.network.weights,
         }
@@ -290,18 +221,6 @@ class _Journey:
             progress.say(f"Warning: {sentence}")
         return trained, bundle, table
 
-    def _labelled(self, split: str) -> Any:
-        from cxray.model.films import DecodedFilms, LabelledFilms, film_weights
-
-        records = self.films.records[split]
-        targets = _targets(records, self.intake)
-        balanced = split == "train" and self.settings.train.class_weights == "balanced"
-        source: Any = self.films.prepared
-        if not self.settings.train.cache:
-            source = DecodedFilms(self.films.ordered, self.settings.input)
-        weights = film_weights(targets, len(self.intake.classes), balanced=balanced)
-        return LabelledFilms(source, self.films.indices[split], targets, weights, self.settings.input)
-
     def _check_classes(self) -> None:
         if self.intake.is_multi_label:
             return
@@ -312,9 +231,6 @@ class _Journey:
                     f"The {split} split has no readable film of class {sorted(missing)[0]!r}.",
                     "Add films of that class, or remove the class.",
                 )
-
-    def _fingerprint(self) -> str:
-        return hashlib.sha256((self.settings.fingerprint() + self.films.fingerprint()).encode()).hexdigest()
 
     def _announce(self) -> None:
         counts = ", ".join(f"{len(rows)} {split}" for split, rows in self.films.records.items())
@@ -347,8 +263,8 @@ class _Journey:
             notes.append("The training was interrupted; these are the best weights until then.")
         return {
             "recipe": self.settings.name,
-            "command": self.command,
-            "data": str(self.data),
+            "command": self.order.command,
+            "data": str(self.order.data),
             "seed": self.settings.train.seed,
             "backbone": self.settings.model.backbone,
             "weights": fit.network.weights,
@@ -360,7 +276,7 @@ class _Journey:
             "unreadable": [list(pair) for pair in self.films.unreadable],
             "passed_over": dict(self.intake.passed_over),
             "identity": dataclasses.asdict(self.intake.identity),
-            "audit": dict(self.audit),
+            "audit": dict(self.passed.facts),
             "stress": list(bundle.facts["stress"]),
             "notes": [note for note in notes if note],
             "versions": bundle.facts["versions"],
@@ -406,7 +322,7 @@ class _Journey:
             {
                 "kind": "run",
                 "recipe_fingerprint": self.settings.fingerprint(),
-                "run_fingerprint": self._fingerprint(),
+                "run_fingerprint": self.films.run_fingerprint(self.settings),
                 "interrupted": facts["interrupted"],
             },
         )
@@ -415,14 +331,6 @@ class _Journey:
 def _without_nan(row: Mapping[str, Any]) -> dict[str, Any]:
     """JSON knows no NaN: an undefined measure is null."""
     return {name: None if isinstance(value, float) and np.isnan(value) else value for name, value in row.items()}
-
-
-def _targets(records: Sequence[ImageRecord], intake: Intake) -> npt.NDArray[Any]:
-    """int64 (n,) class numbers, or float32 (n, K) findings with NaN for unknown."""
-    if not intake.is_multi_label:
-        return np.array([intake.classes.index(record.label) for record in records], dtype=np.int64)
-    rows = [[record.findings.get(name) for name in intake.classes] for record in records]
-    return np.array([[np.nan if cell is None else float(cell) for cell in row] for row in rows], dtype=np.float32)
 
 
 def _split_counts(division: Division) -> dict[str, Any]:
