@@ -5,7 +5,8 @@ Reading as text keeps a patient called "0012" from becoming the number 12.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from cxray.errors import DataError
 from cxray.rundir import atomic_open, printable
 
 Column = npt.NDArray[Any]
+_ROWS_AT_ONCE = 4096
+_BYTES_AT_ONCE = 1 << 20
 TABLE_SUFFIXES = (".csv", ".parquet", ".tsv")
 
 
@@ -33,20 +36,53 @@ def read_table(path: Path) -> dict[str, Column]:
     Raises:
         DataError: no such file, not a table, no header, no rows, or a name given to two columns.
     """
+    with _readable(path):
+        columns = _columns(path, _read_arrow(path))
+    if not len(next(iter(columns.values()), ())):
+        raise DataError(f"{path} has a header but no rows.", "Check that the right file was given.")
+    return columns
+
+
+def stream_table(path: Path) -> Iterator[dict[str, Column]]:
+    """As `read_table`, a block of rows at a time, so that memory does not grow with the table.
+
+    Raises:
+        DataError: as `read_table`.
+    """
+    rows = 0
+    with _readable(path):
+        blocks = _arrow_blocks(path)
+    while True:
+        with _readable(path):
+            block = next(blocks, None)
+            columns = None if block is None else _columns(path, block)
+        if columns is None:
+            break
+        rows += block.num_rows
+        yield columns
+    if not rows:
+        raise DataError(f"{path} has a header but no rows.", "Check that the right file was given.")
+
+
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[None]:
     if not path.is_file():
         raise DataError(f"There is no table at {path}.", "Check the path.")
     try:
-        table = _read_arrow(path)
-        columns = [(name.strip(), _as_text(table.column(index))) for index, name in enumerate(table.column_names)]
+        yield
+    except DataError:
+        raise
     except Exception as error:  # pyarrow raises a dozen unrelated types for a broken file
         raise DataError(f"{path} cannot be read as a table: {_first_line(error)}", "Open it and repair it.") from error
-    names = [name for name, _ in columns]
+
+
+def _columns(path: Path, table: Any) -> dict[str, Column]:
+    """The columns of an Arrow table or record batch as text."""
+    names = [name.strip() for name in table.schema.names]
     duplicated = sorted({name for name in names if names.count(name) > 1})
     if duplicated:
         raise DataError(f"{path} names the column {duplicated[0]!r} twice.", "Rename one of them.")
-    if table.num_rows == 0:
-        raise DataError(f"{path} has a header but no rows.", "Check that the right file was given.")
-    return dict(columns)
+    return {name: _as_text(table.column(index)) for index, name in enumerate(names)}
 
 
 def write_table(path: Path, columns: Mapping[str, Column]) -> None:
@@ -88,6 +124,24 @@ def _read_arrow(path: Path) -> Any:
 
     if path.suffix.lower() == ".parquet":
         return pa.parquet.read_table(path)
+    return pa.csv.read_csv(path, **_csv_options(path))
+
+
+def _arrow_blocks(path: Path) -> Iterator[Any]:
+    import pyarrow as pa
+    import pyarrow.csv
+    import pyarrow.parquet
+
+    if path.suffix.lower() == ".parquet":
+        return iter(pa.parquet.ParquetFile(path).iter_batches(_ROWS_AT_ONCE, use_threads=False))
+    read = pa.csv.ReadOptions(block_size=_BYTES_AT_ONCE, use_threads=False)
+    return iter(pa.csv.open_csv(path, read_options=read, **_csv_options(path)))
+
+
+def _csv_options(path: Path) -> dict[str, Any]:
+    import pyarrow as pa
+    import pyarrow.csv
+
     parse = pa.csv.ParseOptions(delimiter="\t" if path.suffix.lower() == ".tsv" else ",", newlines_in_values=True)
     header = pa.csv.open_csv(path, parse_options=parse).schema.names
     # A null column type cannot hold the text that appears further down, so every column is declared text.
@@ -96,12 +150,7 @@ def _read_arrow(path: Path) -> Any:
         strings_can_be_null=False,
         quoted_strings_can_be_null=False,
     )
-    return pa.csv.read_csv(path, parse_options=parse, convert_options=convert)
-
-
-def text_column(cells: Iterable[str]) -> Column:
-    """Strings as a column: object (n,), whatever their lengths."""
-    return np.array(list(cells), dtype=object)
+    return {"parse_options": parse, "convert_options": convert}
 
 
 def _as_text(column: Any) -> Column:
@@ -133,3 +182,8 @@ def _is_number(cell: str) -> bool:
 
 def _first_line(error: Exception) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def text_column(cells: Iterable[str]) -> Column:
+    """Strings as a column: object (n,), whatever their lengths."""
+    return np.array(list(cells), dtype=object)

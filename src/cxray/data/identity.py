@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from cxray.data.dicom.patients import TaggedPatients
@@ -98,16 +98,15 @@ def assign_patients(
     """
     if any(record.patient for record in records):
         missing = sum(not record.patient for record in records)
-        named = [r if r.patient else dataclasses.replace(r, patient=_alone(r.path)) for r in records]
+        named = name_patients(records, None)
         return named, Identity("column", "given", "the patient column", _count(named), missing)
     if tagged and tagged.by_path:
         return _from_tags(records, tagged)
-    grammar, readings = _best_grammar(records)
-    named = [
-        dataclasses.replace(record, patient=reading or _alone(record.path))
-        for record, reading in zip(records, readings, strict=True)
-    ]
-    unmatched = sum(reading is None for reading in readings)
+    vote = GrammarVote()
+    vote.count(record.path for record in records)
+    grammar = vote.winner()
+    named = name_patients(records, grammar)
+    unmatched = len(records) - (vote.explained[grammar.family] if grammar else 0)
     if grammar is None:
         return named, Identity("none", "none", "no patient column and no known file names", _count(named), unmatched)
     return named, Identity(grammar.family, grammar.confidence, grammar.reason, _count(named), unmatched)
@@ -138,12 +137,39 @@ def read_patient(path: Path, grammar: Grammar) -> str | None:
     return None
 
 
-def _best_grammar(records: Sequence[ImageRecord]) -> tuple[Grammar | None, list[str | None]]:
-    for grammar in GRAMMARS:
-        readings = [read_patient(record.path, grammar) for record in records]
-        if records and sum(reading is not None for reading in readings) >= MINIMUM_COVERAGE * len(records):
-            return grammar, readings
-    return None, [None] * len(records)
+class GrammarVote:
+    """Which family of names explains at least nine films in ten; films are counted as they pass by.
+
+    `explained` maps a family to the number of films whose names it reads.
+    """
+
+    def __init__(self) -> None:
+        self.films = 0
+        self.explained = dict.fromkeys((grammar.family for grammar in GRAMMARS), 0)
+
+    def count(self, paths: Iterable[Path]) -> None:
+        """Add films."""
+        for path in paths:
+            self.films += 1
+            for grammar in GRAMMARS:
+                self.explained[grammar.family] += read_patient(path, grammar) is not None
+
+    def winner(self) -> Grammar | None:
+        """The first family, in the order of `GRAMMARS`, that explains enough; None when no family does."""
+        enough = MINIMUM_COVERAGE * self.films
+        return next((g for g in GRAMMARS if self.films and self.explained[g.family] >= enough), None)
+
+
+def name_patients(records: Iterable[ImageRecord], grammar: Grammar | None) -> list[ImageRecord]:
+    """Records with a patient each: their own, the one that `grammar` reads, or the film alone."""
+    return [
+        record
+        if record.patient
+        else dataclasses.replace(
+            record, patient=(grammar and read_patient(record.path, grammar)) or _alone(record.path)
+        )
+        for record in records
+    ]
 
 
 def _alone(path: Path) -> str:

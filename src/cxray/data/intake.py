@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from cxray.data.dicom import library as dicom_library
@@ -20,7 +20,7 @@ from cxray.data.identity import Identity, assign_patients
 from cxray.data.labels import check_class_labels, finding_columns, read_findings
 from cxray.errors import DataError, LabelError
 from cxray.records import ImageRecord
-from cxray.tables import Column, is_table, read_table
+from cxray.tables import Column, is_table, read_table, stream_table
 
 _TABLE_COLUMNS = ("path", "label", "patient", "split")
 
@@ -88,26 +88,55 @@ def read_inputs(paths: Sequence[Path], classes: Sequence[str] = (), *, findings:
     passed_over: Counter[str] = Counter()
     records: list[ImageRecord] = []
     for path in paths:
-        if is_table(path):
-            table = _read_path_table(path)
-            rows = _rows(table, [name for name in findings if name in table], path)
-            records += _without_repeats(rows, path, passed_over)
-        elif path.is_dir():
-            skip = frozenset(_nested_copies(path))
-            passed_over["nested copy of the archive"] += len(skip)
-            records += [_unlabelled(film, path, classes) for film in walk_films(path, passed_over, skip)]
-        elif path.is_file():
-            parts = (path.parent.parent.name, path.parent.name)
-            records.append(_unlabelled(FilmFile(path, parts), Path(), classes))
-        else:
-            raise DataError(f"There is nothing at {path}.", "Check the path.")
+        found = stream_films(path, classes, findings=findings, passed_over=passed_over)
+        records += _without_repeats(found, path, passed_over) if is_table(path) else found
     if not records:
-        raise DataError(
-            f"No films were found in {', '.join(map(str, paths))}{_what_was_there(passed_over)}.",
-            "Check the path.",
-        )
+        raise nothing_found(paths, passed_over)
     # Without the extra, DICOM films become rows that say what to install; scoring the others goes on.
     return _finish(records, "files", passed_over, needs_tags=dicom_library.is_installed())
+
+
+def stream_films(
+    path: Path, classes: Sequence[str], *, findings: Sequence[str], passed_over: Counter[str]
+) -> Iterator[ImageRecord]:
+    """The films of one input of `read_inputs`, one after the other, in constant memory.
+
+    Patients are those that a table names, and a table's repeated rows are still there.
+
+    Raises:
+        DataError: there is nothing at `path`, or its table cannot be used.
+    """
+    if is_table(path):
+        yield from stream_rows(path, path, findings)
+    elif path.is_dir():
+        skip = frozenset(_nested_copies(path))
+        passed_over["nested copy of the archive"] += len(skip)
+        yield from (_unlabelled(film, path, classes) for film in walk_films(path, passed_over, skip))
+    elif path.is_file():
+        parts = (path.parent.parent.name, path.parent.name)
+        yield _unlabelled(FilmFile(path, parts), Path(), classes)
+    else:
+        raise DataError(f"There is nothing at {path}.", "Check the path.")
+
+
+def stream_rows(table: Path, source: Path, findings: Sequence[str] = ()) -> Iterator[ImageRecord]:
+    """The rows of `table`, a block at a time; relative paths start at `source`, which is where it came from.
+
+    Raises:
+        DataError: not a table, without a column `path`, or with a cell that cannot be meant.
+    """
+    first = 0
+    for block in stream_table(table):
+        _check_paths(block, source)
+        yield from _rows(block, [name for name in findings if name in block], source, first)
+        first += len(block["path"])
+
+
+def nothing_found(inputs: Sequence[object], passed_over: Mapping[str, int]) -> DataError:
+    """The sentence for inputs without a single film."""
+    return DataError(
+        f"No films were found in {', '.join(map(str, inputs))}{_what_was_there(passed_over)}.", "Check the path."
+    )
 
 
 def _nested_copies(folder: Path) -> tuple[Path, ...]:
@@ -181,7 +210,8 @@ def _read_labelled_table(path: Path, wanted: Sequence[str]) -> Intake:
 def _read_table_records(
     source: Path, wanted: Sequence[str], passed_over: Counter[str]
 ) -> tuple[list[ImageRecord], list[str]]:
-    table = _read_path_table(source)
+    table = read_table(source)
+    _check_paths(table, source)
     findings = finding_columns(table, wanted, source)
     if "label" in table and not findings:
         check_class_labels(table["label"], source)
@@ -189,17 +219,16 @@ def _read_table_records(
     return _without_repeats(records, source, passed_over), findings
 
 
-def _read_path_table(source: Path) -> dict[str, Column]:
-    table = read_table(source)
+def _check_paths(table: Mapping[str, Column], source: Path) -> None:
     if "path" not in table:
         raise DataError(
             f"{source} has no column 'path'; its columns are: {', '.join(list(table)[:12])}.",
             "Rename the column with the films' paths to 'path'.",
         )
-    return table
 
 
-def _rows(table: Mapping[str, Column], findings: Sequence[str], source: Path) -> list[ImageRecord]:
+def _rows(table: Mapping[str, Column], findings: Sequence[str], source: Path, first: int = 0) -> list[ImageRecord]:
+    """The records of a table, or of a block of it that begins with row `first`."""
     rows = len(table["path"])
     truths: Sequence[Mapping[str, bool | None]] = read_findings(table, findings) if findings else [{}] * rows
     further = [name for name in table if name not in (*_TABLE_COLUMNS, *findings)]
@@ -208,11 +237,11 @@ def _rows(table: Mapping[str, Column], findings: Sequence[str], source: Path) ->
         cell = {name: str(table[name][row]) if name in table else "" for name in _TABLE_COLUMNS}
         records.append(
             ImageRecord(
-                path=_locate(cell["path"], source, row),
+                path=_locate(cell["path"], source, first + row),
                 label="" if findings else cell["label"],
                 findings=truths[row],
                 patient=cell["patient"],
-                split=_read_split(cell["split"], source, row),
+                split=_read_split(cell["split"], source, first + row),
                 metadata={name: str(table[name][row]) for name in further},
             )
         )
@@ -222,6 +251,8 @@ def _rows(table: Mapping[str, Column], findings: Sequence[str], source: Path) ->
 def _locate(text: str, source: Path, row: int) -> Path:
     if not text:
         raise DataError(f"{source}, row {row + 2}: the path is empty.", "Fill it in or remove the row.")
+    if "://" in text:
+        return Path(text)
     try:
         path = Path(text).expanduser()
     except RuntimeError as error:  # ~somebody who does not exist here
@@ -240,26 +271,43 @@ def _read_split(text: str, source: Path, row: int) -> str:
     return split
 
 
-def _without_repeats(records: Sequence[ImageRecord], source: Path, passed_over: Counter[str]) -> list[ImageRecord]:
-    seen: dict[Path, tuple[int, ImageRecord]] = {}
-    for row, record in enumerate(records):
-        earlier_row, earlier = seen.setdefault(record.path, (row, record))
+class Repeats:
+    """Tells rows that name a film anew from those that repeat an earlier row of `source`, and counts the latter."""
+
+    def __init__(self, source: Path, passed_over: Counter[str]) -> None:
+        self._source, self._passed_over = source, passed_over
+        self._seen: dict[Path, tuple[int, ImageRecord]] = {}
+
+    def is_new(self, row: int, record: ImageRecord) -> bool:
+        """Whether `record`, from row `row` (0 = first), is the first of its film.
+
+        Raises:
+            LabelError: an earlier row gives the same film another label or split.
+        """
+        earlier_row, earlier = self._seen.setdefault(record.path, (row, record))
         if earlier is record:
-            continue
+            return True
         if (earlier.label, dict(earlier.findings), earlier.split) != (
             record.label,
             dict(record.findings),
             record.split,
         ):
             raise LabelError(
-                f"{source}: rows {earlier_row + 2} and {row + 2} give {record.path} two different labels or splits.",
+                f"{self._source}: rows {earlier_row + 2} and {row + 2} give {record.path} two different labels or "
+                "splits.",
                 "Keep the row that is right.",
             )
-        passed_over["repeated row"] += 1
-    return [record for _, record in seen.values()]
+        self._passed_over["repeated row"] += 1
+        return False
+
+
+def _without_repeats(records: Iterable[ImageRecord], source: Path, passed_over: Counter[str]) -> list[ImageRecord]:
+    repeats = Repeats(source, passed_over)
+    return [record for row, record in enumerate(records) if repeats.is_new(row, record)]
 
 
 def _unlabelled(film: FilmFile, root: Path, classes: Sequence[str]) -> ImageRecord:
+    """A film with the label and split that the folders on the way from `root` give it."""
     # The given folder's own name counts, and its parent's when it is a class: `predict … data/test/NORMAL`. Nothing
     # above them does: a home called /data/test says nothing about its films.
     above = (root.resolve().parent.name, root.resolve().name) if root != Path() else film.parts[-2:]

@@ -12,7 +12,7 @@ import dataclasses
 import itertools
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from cxray import progress
 from cxray.bundle import GOLDEN, GOLDEN_TOLERANCE, Bundle, load_bundle
+from cxray.config import InputCard
 from cxray.data.decode import decode_file
 from cxray.data.prepare import as_model_input, prepare, prepare_file
 from cxray.errors import BundleError, UnreadableImage
@@ -55,11 +56,14 @@ class Answer:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class _Ready:
+class ReadyFilm:
     """A film ready for the engine: uint8 (height, width) and what was done to get there."""
 
     film: npt.NDArray[np.uint8]
     facts: tuple[str, ...]
+
+
+Reader = Callable[[Path, InputCard], ReadyFilm]
 
 
 class Predictor:
@@ -89,9 +93,19 @@ class Predictor:
         """Prepared films uint8 (N, height, width) to probabilities (N, K)."""
         return self.bundle.probabilities(self.engine.run(as_model_input(films))["logits"])
 
-    def stream(self, records: Iterable[ImageRecord], *, keep_features: bool = False) -> Iterator[Answer]:
-        """One answer a record, in order, as soon as its batch is done."""
-        prepared = _prepare_ahead(records, self.bundle)
+    def stream(
+        self,
+        records: Iterable[ImageRecord],
+        *,
+        keep_features: bool = False,
+        read: Reader | None = None,
+        decoders: int = 0,
+    ) -> Iterator[Answer]:
+        """One answer a record, in order, as soon as its batch is done.
+
+        `read` reads one film, `read_film` by default; `decoders` is how many do so at once, 0 = one a core.
+        """
+        prepared = _read_ahead(records, self.bundle.card, read or read_film, decoders or os.cpu_count() or 1)
         while batch := list(itertools.islice(prepared, BATCH)):
             yield from self._answer(batch, keep_features)
 
@@ -100,7 +114,7 @@ class Predictor:
         answers = list(progress.track(self.stream(records), total=len(records), what=what))
         return as_table(self.bundle, answers)
 
-    def _answer(self, batch: Sequence[tuple[ImageRecord, _Ready | str]], keep_features: bool) -> Iterator[Answer]:
+    def _answer(self, batch: Sequence[tuple[ImageRecord, ReadyFilm | str]], keep_features: bool) -> Iterator[Answer]:
         readable = [ready.film for _, ready in batch if not isinstance(ready, str)]
         films = np.stack(readable) if readable else None
         outputs: Any = self.engine.run(as_model_input(films)) if films is not None else {}
@@ -164,14 +178,25 @@ def as_table(
     )
 
 
-def _prepare_ahead(records: Iterable[ImageRecord], bundle: Bundle) -> Iterator[tuple[ImageRecord, _Ready | str]]:
-    """Decode on all cores, at most a window ahead of the consumer, in order."""
-    workers = os.cpu_count() or 1
-    waiting: deque[tuple[ImageRecord, Future[_Ready | str]]] = deque()
-    with ThreadPoolExecutor(workers) as pool:
+def read_film(path: Path, card: InputCard) -> ReadyFilm:
+    """Decode and prepare one film from disk, at reduced JPEG scale where that is enough.
+
+    Raises:
+        UnreadableImage: as `decode_file` and `prepare`.
+    """
+    image = decode_file(path, at_least=max(card.height, card.width))
+    return ReadyFilm(prepare(image, card, name=str(path)), image.facts)
+
+
+def _read_ahead(
+    records: Iterable[ImageRecord], card: InputCard, read: Reader, decoders: int
+) -> Iterator[tuple[ImageRecord, ReadyFilm | str]]:
+    """Read with several threads, at most a window ahead of the consumer, in order."""
+    waiting: deque[tuple[ImageRecord, Future[ReadyFilm | str]]] = deque()
+    with ThreadPoolExecutor(decoders) as pool:
         try:
             for record in records:
-                waiting.append((record, pool.submit(_prepare_or_reason, record.path, bundle)))
+                waiting.append((record, pool.submit(_read_or_reason, record.path, card, read)))
                 if len(waiting) >= BATCH * WINDOW_BATCHES:
                     first, future = waiting.popleft()
                     yield first, future.result()
@@ -183,10 +208,9 @@ def _prepare_ahead(records: Iterable[ImageRecord], bundle: Bundle) -> Iterator[t
                 future.cancel()
 
 
-def _prepare_or_reason(path: Path, bundle: Bundle) -> _Ready | str:
+def _read_or_reason(path: Path, card: InputCard, read: Reader) -> ReadyFilm | str:
     try:
-        image = decode_file(path, at_least=max(bundle.card.height, bundle.card.width))
-        return _Ready(prepare(image, bundle.card, name=str(path)), image.facts)
+        return read(path, card)
     except UnreadableImage as error:
         return str(error)
 
