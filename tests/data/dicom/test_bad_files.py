@@ -15,7 +15,7 @@ from pydicom import uid
 from cxray.data.decode import decode_bytes, decode_file
 from cxray.data.dicom import headers, library, read_dicom, source
 from cxray.data.intake import read_inputs
-from cxray.errors import ConfigError, MissingExtra, UnreadableImage, UsageError
+from cxray.errors import ConfigError, MissingExtra, RefusedFilm, UnreadableImage, UsageError
 from tests.data.dicom.corruption import CASES_PER_ENCODING, outcomes_of_corruptions
 from tests.data.dicom.encodings import ENCODINGS, with_frame
 from tests.data.dicom.films import bytes_of, chest, film
@@ -32,6 +32,15 @@ def test_a_file_cut_off_in_its_header_is_refused(length: int) -> None:
 def test_truncated_pixels_are_refused_with_both_counts() -> None:
     with pytest.raises(UnreadableImage, match=r"cut off: 105600 bytes of pixels were expected, \d+ are there"):
         read_dicom(WHOLE[:-1000])
+
+
+@pytest.mark.parametrize("name", sorted(ENCODINGS))
+def test_a_film_of_any_encoding_that_is_cut_off_is_called_so(name: str) -> None:
+    content = ENCODINGS[name].film()[1]
+    for length in (len(content) // 2, len(content) - 100):
+        with pytest.raises(UnreadableImage) as refused:
+            read_dicom(content[:length])
+        assert not isinstance(refused.value, RefusedFilm), refused.value
 
 
 def test_bytes_behind_the_pixels_are_ignored_and_said() -> None:

@@ -20,6 +20,7 @@ from cxray.errors import UnreadableImage
 if TYPE_CHECKING:
     from pydicom.dataset import FileDataset
 
+_COPY_AGAIN = "Copy or export the file again from its source."
 # 64 million pixels of 16 bit, and room for a header.
 MAXIMUM_INFLATED_BYTES = 160 * 1024 * 1024
 _PREAMBLE_BYTES = 132
@@ -42,7 +43,7 @@ def open_dicom(
         pixels: read PixelData too.
 
     Raises:
-        UnreadableImage: missing, no DICOM Part 10 file, cut off in the header, or inflating beyond all measure.
+        UnreadableImage: missing, no DICOM Part 10 file, cut off, or inflating beyond all measure.
         MissingExtra: the extra `dicom` is not installed.
     """
     library.load()
@@ -52,7 +53,7 @@ def open_dicom(
         with _open(source) as stream:
             readable = _inflated(stream, name)
             tags: Any = None if keywords is None else [*keywords, *(["PixelData"] if pixels else [])]
-            return dcmread(readable, stop_before_pixels=not pixels, specific_tags=tags)
+            found = dcmread(readable, stop_before_pixels=not pixels, specific_tags=tags)
     except (UnreadableImage, KeyboardInterrupt):
         raise
     except OSError as error:
@@ -61,13 +62,17 @@ def open_dicom(
         raise UnreadableImage(f"{name} does not fit into memory.") from None
     except Exception as error:  # pydicom raises many kinds; its words may quote the patient
         raise damaged(name, error) from None
+    if pixels and keywords and not len(found):
+        # pydicom gives an empty data set when the file ends inside an element, as compressed pixels do.
+        raise UnreadableImage(f"{name} is cut off: it ends in the middle of an element.", _COPY_AGAIN)
+    return found
 
 
 def damaged(name: str, error: Exception) -> UnreadableImage:
     """The sentence for a file that its parser gave up on; `error` gives its kind only."""
     return UnreadableImage(
         f"{name} is damaged or is not DICOM: its header cannot be read ({type(error).__name__}).",
-        "Copy or export the file again from its source.",
+        _COPY_AGAIN,
     )
 
 
