@@ -171,9 +171,11 @@ class OpenVino:
 
     def run(self, films: Films) -> Answers:
         """See `Engine.run`."""
-        # One film is the case of a server, and not worth a whole batch.
-        batch = 1 if len(films) == 1 else self._batch
-        return joined([self._run_batch(part, real) for part, real in in_batches(films, batch)])
+        # A few films, the case of a server, are not worth a whole batch filled up with black: they go one by one.
+        rest = len(films) % self._batch
+        whole = len(films) - (rest if rest <= self._batch // 2 else 0)
+        parts = [*in_batches(films[:whole], self._batch), *in_batches(films[whole:], 1)]
+        return joined([self._run_batch(part, real) for part, real in parts])
 
     def _run_batch(self, films: Films, real: int) -> dict[str, npt.NDArray[np.float32]]:
         model = self._model(len(films))
