@@ -30,7 +30,17 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.machine import append_row, facts
 from tests.data.dicom.films import film, save
-from tests.pacs.world import PASSWORD, USER, Orthanc, dciodvfy, orthanc, pixelmed, send, wait_until
+from tests.pacs.world import (
+    PASSWORD,
+    USER,
+    Orthanc,
+    begin_pixelmed,
+    complaints_of_pixelmed,
+    dciodvfy,
+    orthanc,
+    send,
+    wait_until,
+)
 
 SIDE = 512
 MOST_SECONDS = 900
@@ -131,7 +141,7 @@ def pixelmed_complaints(server: Orthanc, folder: Path, most: int) -> tuple[int, 
     for entry in entries:
         path = folder / "report.dcm"
         path.write_bytes(server.fetch(entry["id"]))
-        said += len(pixelmed(path))
+        said += len(complaints_of_pixelmed(begin_pixelmed(path)))
     return said, len(entries)
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -44,13 +44,42 @@ def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-@pytest.fixture
-def pacs(tmp_path: Path) -> Iterator[Orthanc]:
-    """An empty Orthanc."""
+@pytest.fixture(scope="session")
+def _one_orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
     from tests.pacs.world import orthanc
 
-    with orthanc(tmp_path / "orthanc") as server:
+    with orthanc(tmp_path_factory.mktemp("orthanc")) as server:
         yield server
+
+
+@pytest.fixture
+def pacs(_one_orthanc: Orthanc) -> Orthanc:
+    """An empty Orthanc; its process serves all tests, because its end takes seconds."""
+    _one_orthanc.empty()
+    return _one_orthanc
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An authority, with certificates for the node and the modality; and a stranger's, of another authority."""
+    from tests.pacs.world import make_certificates
+
+    return make_certificates(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture(scope="module")
+def pixelmed() -> Iterator[Callable[..., None]]:
+    """Hand a report to PixelMed, which looks at it while the tests go on; its verdicts are due when all have run."""
+    from tests.pacs.world import begin_pixelmed, complaints_of_pixelmed
+
+    begun: list[tuple[Path, bool, Any]] = []
+
+    def judge(report: Path, *, is_valid: bool = True) -> None:
+        begun.append((report, is_valid, begin_pixelmed(report)))
+
+    yield judge
+    said = [(report, is_valid, complaints_of_pixelmed(process)) for report, is_valid, process in begun]
+    assert [(report, lines) for report, is_valid, lines in said if is_valid == bool(lines)] == []
 
 
 @contextlib.contextmanager

@@ -75,7 +75,8 @@ def test_the_doctor_command_leaves_with_an_error_when_a_check_failed() -> None:
 def test_results_of_single_files_without_a_pacs(bundle: Path, tmp_path: Path) -> None:
     films = [save(draw_film(ill=True, patient="P1"), tmp_path / "a.dcm"), tmp_path / "b.dcm"]
     films[1].write_bytes(b"no film")
-    arguments = ["pacs", "write", str(bundle), *map(str, films), "--out", str(tmp_path / "out")]
+    chosen = ["--out", str(tmp_path / "out"), "--engine", "onnxruntime"]
+    arguments = ["pacs", "write", str(bundle), *map(str, films), *chosen]
     result = CliRunner().invoke(cli, arguments)
     assert isinstance(result.exception, PartialResult)
     assert "a.dcm: finding  0001-sr.dcm 0001-sc.dcm 0001-gsps.dcm" in result.output

@@ -190,36 +190,6 @@ def test_several_senders_at_a_time(intake: Intake, tmp_path: Path) -> None:
     assert intake.queue.counts()["waiting"] == 12
 
 
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An authority, and a certificate of it for the node and for the modality; one of another authority."""
-    folder = tmp_path_factory.mktemp("tls")
-    openssl = program("openssl", "openssl")
-
-    def run(*arguments: str) -> None:
-        subprocess.run([openssl, *arguments], cwd=folder, check=True, capture_output=True)
-
-    for authority in ("ca", "foreign"):
-        run("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", f"{authority}.key", "-out", f"{authority}.pem",
-            "-days", "2", "-subj", f"/CN={authority}")  # fmt: skip
-    for name, authority in (("node", "ca"), ("modality", "ca"), ("stranger", "foreign")):
-        run(
-            "req",
-            "-newkey",
-            "rsa:2048",
-            "-nodes",
-            "-keyout",
-            f"{name}.key",
-            "-out",
-            f"{name}.csr",
-            "-subj",
-            f"/CN={name}",
-        )
-        run("x509", "-req", "-in", f"{name}.csr", "-CA", f"{authority}.pem", "-CAkey", f"{authority}.key",
-            "-CAcreateserial", "-days", "2", "-out", f"{name}.pem")  # fmt: skip
-    return folder
-
-
 def test_mutual_tls_lets_in_who_has_a_certificate_and_nobody_else(
     intake: Intake, tmp_path: Path, certificates: Path
 ) -> None:

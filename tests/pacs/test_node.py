@@ -29,7 +29,7 @@ from cxray.pacs.orthanc import OrthancWatcher
 from cxray.pacs.worker import Retry
 from tests.data.dicom.films import PLANTED_WORDS, bytes_of, plant_deep, planted, save
 from tests.pacs.films import draw_film
-from tests.pacs.world import Orthanc, dciodvfy, free_port, orthanc, send, wait_until
+from tests.pacs.world import Orthanc, dciodvfy, free_port, send, wait_until
 
 IMPATIENT = Retry(first_wait_seconds=0.2, longest_wait_seconds=0.5)
 # Values that tests plant to look odd, and our own code scheme, are odd to a validator.
@@ -124,16 +124,37 @@ def test_a_node_that_is_killed_whole_goes_on_where_it_was(pacs: Orthanc, bundle:
     assert pacs.counts()["SR"] == 6
 
 
-def test_films_over_dicom_come_back_over_dicom(bundle: Path, tmp_path: Path) -> None:
-    with orthanc(tmp_path / "orthanc") as pacs:
-        chosen = settings(bundle, tmp_path, send_to=f"ORTHANC@127.0.0.1:{pacs.port}")
-        listening = ListenSettings("CXRAY", "127.0.0.1", free_port(), (Caller("MODALITY1"),))
-        with running(chosen, lambda node: None, every_seconds=0.1) as node:
-            listener = Listener(listening, node.intake)
-            assert send(listener.port, films(tmp_path / "in", 3), called="CXRAY") == 0
-            wait_until(lambda: node.queue.counts()["done"] == 3, 90)
-            listener.close()
-        assert pacs.counts() == {"SR": 3, "OT": 3, "PR": 1}
+def test_films_over_dicom_come_back_over_dicom(pacs: Orthanc, bundle: Path, tmp_path: Path) -> None:
+    chosen = settings(bundle, tmp_path, send_to=f"ORTHANC@127.0.0.1:{pacs.port}")
+    listening = ListenSettings("CXRAY", "127.0.0.1", free_port(), (Caller("MODALITY1"),))
+    with running(chosen, lambda node: None, every_seconds=0.1) as node:
+        listener = Listener(listening, node.intake)
+        assert send(listener.port, films(tmp_path / "in", 3), called="CXRAY") == 0
+        wait_until(lambda: node.queue.counts()["done"] == 3, 90)
+        listener.close()
+    assert pacs.counts() == {"SR": 3, "OT": 3, "PR": 1}
+
+
+def test_the_command_that_listens_takes_films_over_tls_only(bundle: Path, tmp_path: Path, certificates: Path) -> None:
+    port, mine = free_port(), certificates / "node.pem"
+    command = [sys.executable, "-m", "cxray", "pacs", "listen", str(bundle), "--state", str(tmp_path / "node"),
+               "--allow", "MODALITY1", "--host", "0.0.0.0", "--port", str(port), "--dry-run", "--results", "sr",
+               "--engine", "onnxruntime", "--tls-certificate", str(mine), "--tls-key", str(mine.with_suffix(".key")),
+               "--tls-ca", str(certificates / "ca.pem")]  # fmt: skip
+    sent = films(tmp_path / "in", 2)
+    modality = certificates / "modality"
+    tls = ["+tls", f"{modality}.key", f"{modality}.pem", "+cf", str(certificates / "ca.pem")]
+    said = tmp_path / "said"
+    with said.open("w") as log, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as process:
+        try:
+            wait_until(lambda: "listens on 0.0.0.0" in said.read_text(), 90)
+            assert send(port, sent, called="CXRAY") != 0, "without TLS"
+            assert send(port, sent, called="CXRAY", options=tls) == 0
+            wait_until(lambda: len(list((tmp_path / "node" / "local").glob("*/sr.dcm"))) == 2, 90)
+        finally:
+            process.terminate()
+        printed, _ = process.communicate(timeout=90)
+    assert (process.returncode, printed) == (0, "2 done\n"), said.read_text()
 
 
 def test_films_over_dicomweb_come_back_over_dicomweb(pacs: Orthanc, bundle: Path, tmp_path: Path) -> None:
@@ -163,7 +184,7 @@ def test_a_film_that_was_deleted_meanwhile_stops_nothing(pacs: Orthanc, bundle: 
 
 def test_a_worker_that_is_stuck_on_a_film_is_killed_and_the_film_is_tried_again(bundle: Path, tmp_path: Path) -> None:
     film = draw_film(ill=True, patient="P1")
-    with running(settings(bundle, tmp_path, film_seconds=5.0), lambda node: None, every_seconds=0.1) as node:
+    with running(settings(bundle, tmp_path, film_seconds=2.0), lambda node: None, every_seconds=0.1) as node:
         wait_until(lambda: "worker-ready" in (tmp_path / "log").read_text(), 60)
         stuck = workers()[0]
         os.kill(stuck, signal.SIGSTOP)
@@ -171,7 +192,7 @@ def test_a_worker_that_is_stuck_on_a_film_is_killed_and_the_film_is_tried_again(
         assert node.queue.claim("waiting") is not None, "as if the worker had taken it and hung"
         wait_until(lambda: node.queue.counts()["done"] == 1, 90)
         assert stuck not in workers()
-    assert "stuck seconds=5" in (tmp_path / "log").read_text()
+    assert "stuck seconds=2" in (tmp_path / "log").read_text()
 
 
 def test_a_pacs_that_comes_back_gets_everything(bundle: Path, tmp_path: Path) -> None:

@@ -100,6 +100,16 @@ def test_recovery_returns_what_was_taken_and_nothing_else(queue: Queue) -> None:
     assert again is not None and again.attempts == 1, "a kill while sending costs no attempt"
 
 
+def test_how_long_a_step_takes_counts_for_the_worker_that_began_it(queue: Queue) -> None:
+    queue.add(key(1))
+    before = time.time()
+    assert queue.longest_step_seconds() == 0
+    assert queue.claim("waiting") is not None
+    time.sleep(0.01)
+    assert queue.longest_step_seconds() >= 0.01 and queue.longest_step_seconds(since=before) >= 0.01
+    assert queue.longest_step_seconds(since=time.time()) == 0, "an earlier worker's"
+
+
 def test_counters_and_events_are_one_transaction(queue: Queue) -> None:
     queue.add(key(1))
     job = queue.claim("waiting")

@@ -58,6 +58,13 @@ class Orthanc:
         self.session = requests.Session()
         self.session.auth = (USER, PASSWORD)
 
+    def empty(self) -> None:
+        """Forget all films and the log of changes."""
+        for patient in self.get("/patients"):
+            self.session.delete(f"{self.url}/patients/{patient}", timeout=30).raise_for_status()
+        self.session.delete(f"{self.url}/changes", timeout=30).raise_for_status()
+        assert self.counts() == {} and self.get("/changes")["Changes"] == []
+
     def get(self, path: str) -> Any:
         """JSON at `path`."""
         answer = self.session.get(self.url + path, timeout=30)
@@ -106,7 +113,7 @@ def orthanc(folder: Path, *, modalities: Mapping[str, Sequence[Any]] | None = No
             _wait_for(server, process, folder / "orthanc.log")
             yield server
         finally:
-            process.terminate()
+            process.kill()  # its data are temporary, and an orderly end takes seconds
             process.wait(30)
 
 
@@ -143,16 +150,21 @@ def dciodvfy(path: Path, *, ignoring: Sequence[str] = ()) -> list[str]:
     return [line for line in lines if not any(part in line for part in (*ignoring, "needed to build DICOMDIR"))]
 
 
-def pixelmed(path: Path) -> list[str]:
-    """What PixelMed's validator of structured reports complains about."""
+def begin_pixelmed(path: Path) -> subprocess.Popen[str]:
+    """Start PixelMed's validator of structured reports on a report, which takes it some seconds."""
     java = shutil.which("java")
     if java is None or not PIXELMED.exists():
         pytest.skip("PixelMed is not installed (Debian packages libpixelmed-java and default-jre-headless)")
     limits = [f"-Djdk.xml.xpath{name}=0" for name in ("TotalOpLimit", "ExprOpLimit", "ExprGrpLimit")]
     limits += ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]  # most of a run is compiling
     command = [java, *limits, "-cp", str(PIXELMED), "com.pixelmed.validate.DicomSRValidator", str(path)]
-    said = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    lines = [line.strip() for line in (said.stdout + said.stderr).splitlines() if line.strip()]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def complaints_of_pixelmed(process: subprocess.Popen[str]) -> list[str]:
+    """What it complains about."""
+    said, _ = process.communicate(timeout=120)
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
     assert lines, "PixelMed said nothing at all"
     return [line for line in lines if line not in PIXELMED_SILENCE]
 
@@ -163,3 +175,20 @@ def wait_until(condition: Any, seconds: float = 30.0) -> None:
     while not condition():
         assert time.monotonic() < until, "it did not happen in time"
         time.sleep(0.05)
+
+
+def make_certificates(folder: Path) -> Path:
+    """NAME.pem and NAME.key of `node` and `modality`, signed by `ca`, and of `stranger`, signed by `foreign`."""
+    openssl = program("openssl", "openssl")
+    new = ["req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+
+    def run(*arguments: str) -> None:
+        subprocess.run([openssl, *arguments], cwd=folder, check=True, capture_output=True)
+
+    for name in ("ca", "foreign"):
+        run(*new, "-x509", "-keyout", f"{name}.key", "-out", f"{name}.pem", "-days", "2", "-subj", f"/CN={name}")
+    for name, authority in (("node", "ca"), ("modality", "ca"), ("stranger", "foreign")):
+        run(*new, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
+        signing = ["-CA", f"{authority}.pem", "-CAkey", f"{authority}.key", "-CAcreateserial", "-days", "2"]
+        run("x509", "-req", "-in", f"{name}.csr", *signing, "-out", f"{name}.pem")
+    return folder

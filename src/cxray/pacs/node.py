@@ -159,11 +159,11 @@ class Node:
         crashes = 0
         while not self._stop.is_set():
             process = context.Process(target=work, args=(self.settings, os.getpid()), name="worker")
+            begun, since = time.monotonic(), time.time()
             process.start()
-            begun = time.monotonic()
             while process.is_alive() and not self._stop.wait(0.2):
                 # A film that an earlier worker died on is not held against this one, which has yet to return it.
-                if min(self.queue.longest_step_seconds(), time.monotonic() - begun) > self.settings.film_seconds:
+                if self.queue.longest_step_seconds(since=since) > self.settings.film_seconds:
                     self.journal.note("stuck", seconds=self.settings.film_seconds)
                     process.kill()
             if self._stop.is_set():

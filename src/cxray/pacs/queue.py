@@ -179,9 +179,10 @@ class Queue:
         rows = self._read("SELECT COUNT(*) FROM jobs WHERE state IN ('waiting', 'working', 'ready', 'sending')")
         return int(rows[0][0])
 
-    def longest_step_seconds(self) -> float:
-        """For how long the job that is being worked on has been; 0 when there is none."""
-        rows = self._read("SELECT MIN(claimed) FROM jobs WHERE state = 'working'")
+    def longest_step_seconds(self, *, since: float = 0.0) -> float:
+        """For how long the job that is being worked on has been, among those taken after `since` (seconds since 1970);
+        0 when there is none."""
+        rows = self._read("SELECT MIN(claimed) FROM jobs WHERE state = 'working' AND claimed >= ?", (since,))
         return time.time() - float(rows[0][0]) if rows[0][0] is not None else 0.0
 
     def oldest_seconds(self) -> float:
@@ -208,7 +209,7 @@ class Queue:
         with self._transaction() as database:
             database.execute("INSERT OR REPLACE INTO cursors VALUES (?, ?)", (name, value))
 
-    def _read(self, query: str, values: tuple[str | int, ...] = ()) -> list[tuple[Any, ...]]:
+    def _read(self, query: str, values: tuple[str | float, ...] = ()) -> list[tuple[Any, ...]]:
         with self._lock:
             return self._connection.execute(query, values).fetchall()
 
