@@ -18,6 +18,11 @@ from tests.conftest import draw
 CARD = InputCard(32, 32)
 
 
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXRAY_CACHE", str(tmp_path / "cache"))
+
+
 @pytest.fixture
 def records(tmp_path: Path) -> list[ImageRecord]:
     return [ImageRecord(draw(tmp_path / f"{n}.png", seed=n, side=48)) for n in range(8)]
