@@ -80,6 +80,12 @@ def test_an_audit_without_scores_says_what_to_do(audit, tmp_path):
     assert "The audit has no table of probe scores; run cxray audit again." in page.text
 
 
+def test_an_audit_of_too_few_patients_for_probes_is_taken_without_its_floor(audit):
+    (audit / "tables" / "probe_scores.csv").write_text("path,split,label,target\n")
+    judged = grounded(evaluate(TABLE), TABLE, Grounds(audit=audit))
+    assert judged.facts["floor"] == {"missing": "The audited films are of too few patients for any probe to be judged."}
+
+
 def test_a_bundle_gives_the_hashes_of_recipe_and_data(bundle):
     judged = grounded(evaluate(TABLE), _made_by("f12de20b4de5"), Grounds(bundle=bundle))
     hashes = judged.facts["hashes"]

@@ -68,6 +68,9 @@ def grounded(evaluation: Evaluation, predictions: Predictions, grounds: Grounds)
     if not scores.is_file():
         facts["floor"] = {"missing": "The audit has no table of probe scores; run cxray audit again."}
         return evaluation
+    if scores.read_bytes().count(b"\n") < 2:  # a header alone: too few patients for any probe
+        facts["floor"] = {"missing": "The audited films are of too few patients for any probe to be judged."}
+        return evaluation
     return with_floor(evaluation, predictions, ProbeScores.read(scores))
 
 
