@@ -27,7 +27,7 @@ SPLIT_NAMES = {
 }
 _STRAY_NAMES = {".ds_store", "thumbs.db", "desktop.ini", "ehthumbs.db"}
 _STRAY_FOLDERS = {"__macosx", ".git", ".ipynb_checkpoints", "@eadir"}
-_FILM_SUFFIXES = {".png", ".jpg", ".jpeg", ".jpe", ".tif", ".tiff", ".bmp", ".webp", ".dcm", ".dicom"}
+FILM_SUFFIXES = {".png", ".jpg", ".jpeg", ".jpe", ".tif", ".tiff", ".bmp", ".webp", ".dcm", ".dicom"}
 _DEEPEST_ROOT = 3
 
 
@@ -104,19 +104,25 @@ def _reason_to_pass_over(path: Path) -> str:
         return "file that may not be looked at"
 
 
-def _reason(path: Path) -> str:
-    name = path.name.lower()
+def reason_in_name(name: str) -> str:
+    """Why a file of this name is passed over whatever it holds; "" when the name is no reason."""
+    name = name.lower()
     if name in _STRAY_NAMES or name.startswith("._"):
         return "file left by an operating system"
     if name.startswith("."):
         return "hidden file"
-    if name == "dicomdir":
-        return "index of a DICOM disc"
+    return "index of a DICOM disc" if name == "dicomdir" else ""
+
+
+def _reason(path: Path) -> str:
+    reason = reason_in_name(path.name)
+    if reason:
+        return reason
     if path.is_symlink() and not path.exists():
         return "link that leads nowhere"
     if not path.is_file():
         return "not a regular file"
-    if path.suffix.lower() in _FILM_SUFFIXES or sniff_file(path) in FILM_KINDS:
+    if path.suffix.lower() in FILM_SUFFIXES or sniff_file(path) in FILM_KINDS:
         return ""
     return "file that is no film"
 

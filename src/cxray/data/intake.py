@@ -12,6 +12,7 @@ import difflib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from cxray.data.dicom import library as dicom_library
 from cxray.data.dicom.patients import TaggedPatients, dicom_films, read_tagged_patients
@@ -111,10 +112,10 @@ def stream_films(
     elif path.is_dir():
         skip = frozenset(_nested_copies(path))
         passed_over["nested copy of the archive"] += len(skip)
-        yield from (_unlabelled(film, path, classes) for film in walk_films(path, passed_over, skip))
+        yield from (unlabelled(film, path, classes) for film in walk_films(path, passed_over, skip))
     elif path.is_file():
         parts = (path.parent.parent.name, path.parent.name)
-        yield _unlabelled(FilmFile(path, parts), Path(), classes)
+        yield unlabelled(FilmFile(path, parts), Path(), classes)
     else:
         raise DataError(f"There is nothing at {path}.", "Check the path.")
 
@@ -252,7 +253,7 @@ def _locate(text: str, source: Path, row: int) -> Path:
     if not text:
         raise DataError(f"{source}, row {row + 2}: the path is empty.", "Fill it in or remove the row.")
     if "://" in text:
-        return Path(text)
+        return Path(unquote(urlsplit(text).path)) if text.startswith("file:") else Path(text)
     try:
         path = Path(text).expanduser()
     except RuntimeError as error:  # ~somebody who does not exist here
@@ -306,7 +307,7 @@ def _without_repeats(records: Iterable[ImageRecord], source: Path, passed_over: 
     return [record for row, record in enumerate(records) if repeats.is_new(row, record)]
 
 
-def _unlabelled(film: FilmFile, root: Path, classes: Sequence[str]) -> ImageRecord:
+def unlabelled(film: FilmFile, root: Path, classes: Sequence[str]) -> ImageRecord:
     """A film with the label and split that the folders on the way from `root` give it."""
     # The given folder's own name counts, and its parent's when it is a class: `predict … data/test/NORMAL`. Nothing
     # above them does: a home called /data/test says nothing about its films.

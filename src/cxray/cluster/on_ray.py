@@ -1,0 +1,85 @@
+"""Blocks on a Ray cluster: Ray Data hands block numbers, not films, to a pool of actors that hold the engine.
+
+Films are read where they are scored, and results are written there, so that the driver sees a few numbers a block and
+its memory does not grow with the films. What Ray repeats after an actor or a node died is one block; blocks that were
+written are never repeated, because a part that exists is an answer.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Generator, Sequence
+from typing import Any
+
+import numpy as np
+
+from cxray.cluster.score import MOST_ATTEMPTS, Job, Outcome, Scorer
+from cxray.errors import ClusterError
+
+# An actor begins again for every block that kills it; blocks bound their attempts themselves (`score.MOST_ATTEMPTS`).
+MOST_RESTARTS = 1000
+
+
+def run(job: Job, blocks: Sequence[int], workers: int) -> Generator[Outcome, None, None]:
+    """Score `blocks` with at most `workers` actors of one processor; outcomes as they come, in any order.
+
+    Raises:
+        ClusterError: Ray gave up.
+    """
+    import ray
+    import ray.data
+
+    _be_quiet(ray)
+    context = ray.data.DataContext.get_current()
+    context.max_errored_blocks = -1  # what a lost block costs is found out by looking at the parts
+    dataset = ray.data.from_items([{"block": block} for block in blocks], override_num_blocks=len(blocks)).map_batches(
+        BlockActor,
+        fn_constructor_kwargs={"job": job},
+        batch_size=1,
+        num_cpus=1,
+        max_restarts=MOST_RESTARTS,
+        max_task_retries=MOST_ATTEMPTS + 1,
+        # A block in the queue of an actor that dies would lose one of its attempts.
+        compute=ray.data.ActorPoolStrategy(
+            min_size=1, max_size=workers, initial_size=workers, max_tasks_in_flight_per_actor=1
+        ),
+    )
+    try:
+        for row in dataset.iter_rows():
+            yield Outcome(int(row["block"]), int(row["films"]), int(row["failed"]), str(row["problem"]))
+    except ray.exceptions.RayError as error:
+        raise ClusterError(
+            f"The cluster stopped working on the films: {_first_line(error)}",
+            "What was scored is kept; see that the cluster is well (`ray status`) and go on with --resume.",
+        ) from error
+
+
+class BlockActor:
+    """What Ray Data calls: a batch of one block number to its outcome."""
+
+    def __init__(self, job: Job) -> None:
+        self._scorer = Scorer(job)
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """`block` (1,) to `block`, `films`, `failed` and `problem`, each (1,)."""
+        outcomes = [self._scorer.score(int(block)) for block in batch["block"]]
+        return {
+            "block": np.array([outcome.block for outcome in outcomes]),
+            "films": np.array([outcome.films for outcome in outcomes]),
+            "failed": np.array([outcome.failed for outcome in outcomes]),
+            "problem": np.array([outcome.problem for outcome in outcomes], dtype=object),
+        }
+
+
+def _be_quiet(ray: Any) -> None:
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.enable_operator_progress_bars = False
+    context.print_on_execution_start = False
+    for name in ("ray", "ray.data"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[-1] if lines else type(error).__name__)[:300]
