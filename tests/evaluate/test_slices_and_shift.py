@@ -153,3 +153,11 @@ def test_two_sample_test_sees_only_a_real_shift(moved, is_seen):
     area, p = shift.two_sample_test(first, second, np.arange(150) // 2, np.arange(150) // 2)
     assert (p < 0.02) == is_seen
     assert (area > 0.75) == is_seen
+
+
+def test_a_network_that_says_the_same_of_every_film_has_nothing_to_repair(make_table, with_scores):
+    table = make_table(120)
+    task = single(with_scores(table, 0.4996 + 1e-11 * np.arange(120)))
+    found = shift.patients_to_repair(task, shift.repair_curve(task))
+    assert found.value is None
+    assert found.withheld == "All scores are equal, so there is nothing to recalibrate."

@@ -19,6 +19,7 @@ from cxray.evaluate.ranking import auroc, auroc_interval
 from cxray.evaluate.record import LEVEL, Codes, Estimate, Flags, Floats, withhold
 from cxray.evaluate.resample import PatientBootstrap
 from cxray.evaluate.screening import Task
+from cxray.evaluate.thresholds import FLOAT32_RESOLUTION
 
 _LOCAL_PATIENTS = (10, 20, 50, 100, 200, 400)
 _REPEATS = 50
@@ -177,7 +178,7 @@ def patients_to_repair(judged: Task, curve: dict[str, Floats]) -> Estimate:
     """
     logits, truth = logit(judged.scores), judged.is_positive.astype(np.float64)
     delivered = _loss(logits, truth)
-    if np.ptp(logits) == 0:
+    if np.ptp(logits) < FLOAT32_RESOLUTION:
         return withhold("All scores are equal, so there is nothing to recalibrate.")
     slope, intercept = fit_platt(logits, truth)
     gain = delivered - _loss(slope * logits + intercept, truth)
@@ -251,7 +252,7 @@ def _repaired(logits: Floats, truth: Floats, local: Flags) -> tuple[float, float
     rest = ~local
     moved = fit_logistic(np.ones((int(local.sum()), 1)), truth[local], offset=logits[local])
     alone = float("nan") if moved is None else _loss(logits[rest] + moved[0], truth[rest])
-    if np.ptp(logits[local]) == 0:
+    if np.ptp(logits[local]) < FLOAT32_RESOLUTION:
         return alone, float("nan")
     slope, intercept = fit_platt(logits[local], truth[local])
     return alone, _loss(slope * logits[rest] + intercept, truth[rest])
