@@ -7,9 +7,14 @@ The names below are the commands of the command line as functions. They load the
 from __future__ import annotations
 
 import importlib
+import os
 from typing import Any
 
 __version__ = "0.1.0"
+
+# ONNX Runtime from 1.32 on writes an identifier of the machine to disk and sends usage to its maker, unless this stands
+# in the environment before it is loaded. Of OpenVINO's messages see `extras`.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _HOME = {
     "Bundle": "bundle",

@@ -1,4 +1,4 @@
-"""Optional libraries: one place that says which feature needs which extra.
+"""Optional libraries: one place that says which feature needs which extra, and that keeps engines from reporting home.
 
 The ranges come from the installed package's own metadata, so no second list has to be kept in step.
 """
@@ -10,10 +10,14 @@ import importlib
 import importlib.metadata
 import importlib.util
 import os
+import sys
 from collections.abc import Iterator
 from types import ModuleType
 
 from cxray.errors import MissingExtra
+
+# Importing OpenVINO sends a message to its maker through this package, and none where it cannot be imported.
+_REPORTERS = {"openvino": "openvino_telemetry"}
 
 
 def require(module: str, extra: str, feature: str) -> ModuleType:
@@ -23,6 +27,8 @@ def require(module: str, extra: str, feature: str) -> ModuleType:
         MissingExtra: the module is not installed; the message names the feature, the accepted range and the
             install command.
     """
+    if module in _REPORTERS:
+        sys.modules.setdefault(_REPORTERS[module], None)  # type: ignore[arg-type]  # how an import is forbidden
     try:
         with _native_chatter_hidden():
             return importlib.import_module(module)
