@@ -2,7 +2,8 @@
 
     python benchmarks/serve_soak.py BUNDLE FILMS [--minutes 10] [--rate 4] [--hostile 0.05]
 
-Each film's score is compared with the first answer it got; each hostile file must get the refusal that belongs to it.
+Each film's score is compared with the first answer it got, every tenth film asks for its heat map too, and each hostile
+file must get the refusal that belongs to it.
 Resident memory of the service and all its children is taken every five seconds; level means that the mean of the last
 quarter lies within 10 % of the mean of the second. Written to results/serve_soak.csv.
 """
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import time
 import zlib
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,8 @@ from machine import append_row, facts
 from serve_load import free_port, memory_mib
 
 MEMORY_SECONDS = 5.0
+SUFFIXES = (".png", ".jpeg", ".jpg", ".dcm")
+MAP_SHARE = 0.1  # of the films, with a heat map
 
 
 def png(width: int, height: int, data: bytes) -> bytes:
@@ -72,17 +76,20 @@ class Soak:
             is_right = answer.status_code in (413, 415, 422) and answer.json()["code"] in codes
             self.refused += is_right
         else:
-            number = self.random.randrange(len(self.films))
-            answer = self.send(self.films[number])
+            number, has_map = self.random.randrange(len(self.films)), self.random.random() < MAP_SHARE
+            answer = self.send(self.films[number], "?heat_map=true" if has_map else "")
             known = self.first.setdefault(number, answer.json().get("scores", {}))
             is_right = answer.status_code == 200 and self.is_same(answer.json()["scores"], known)
+            is_right = is_right and has_map == bool(answer.json()["heat_map"])
             self.right += is_right
         if not is_right:
-            self.wrong.append(f"{answer.status_code} {answer.text[:200]}")
+            said = answer.json()
+            self.wrong.append(f"{answer.status_code} {said.get('code', '')} {said.get('detail', '')}")
 
-    def send(self, content: bytes) -> httpx.Response:
+    def send(self, content: bytes, query: str = "") -> httpx.Response:
         """One request."""
-        return self.client.post("/api/predict", content=content, headers={"Content-Type": "application/octet-stream"})
+        kind = {"Content-Type": "application/octet-stream"}
+        return self.client.post(f"/api/predict{query}", content=content, headers=kind)
 
     @staticmethod
     def is_same(scores: dict[str, float], known: dict[str, float]) -> bool:
@@ -130,7 +137,7 @@ def main() -> None:
     parser.add_argument("--hostile", type=float, default=0.05, help="Share of hostile files.")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "serve_soak.csv")
     arguments = parser.parse_args()
-    paths = sorted(path for path in arguments.films.rglob("*") if path.suffix in (".png", ".jpeg", ".jpg"))[:60]
+    paths = sorted(path for path in arguments.films.rglob("*") if path.suffix in SUFFIXES)[:60]
     port = free_port()
     command = [sys.executable, "-m", "cxray", "serve", str(arguments.bundle), "--port", str(port)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
@@ -140,7 +147,7 @@ def main() -> None:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120) as client:
             soak = Soak(client, [path.read_bytes() for path in paths], seed=0)
             row = run(process, soak, arguments)
-        print(row, *soak.wrong[:5], sep="\n")
+        print(row, *Counter(soak.wrong).most_common(9), sep="\n")
         append_row(arguments.out, {**row, "hostile_share": arguments.hostile, **facts()})
     finally:
         process.terminate()
