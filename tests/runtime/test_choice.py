@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,7 @@ def graph(tmp_path: Path) -> Path:
 def test_the_answer_is_measured_once_for_each_graph_and_setting(graph: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[int, int]] = []
 
-    def measured(_graph: Path, candidates: list[str], threads: int, batch: int) -> dict[str, float]:
+    def measured(_graph: Path, candidates: list[str], threads: int, batch: int, _runs: int) -> dict[str, float]:
         calls.append((threads, batch))
         return {name: 100.0 + (name == "openvino") * (1 if threads == 1 else -1) for name in candidates}
 
@@ -94,6 +95,17 @@ def test_a_filled_up_batch_changes_nothing(graph: Path, count: int) -> None:
         assert answers["logits"].shape == (count, 2)
         np.testing.assert_allclose(answers["logits"], expected["logits"], atol=1e-3)
         np.testing.assert_allclose(answers["features"], expected["features"], atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+def test_runs_side_by_side_do_not_mix_their_films(graph: Path, name: str) -> None:
+    batches = np.random.default_rng(2).random((24, BATCH, 64, 64, 1), dtype=np.float32)
+    expected = [open_engine(graph, name, threads=1).run(batch)["logits"] for batch in batches]
+    engine = open_engine(graph, name, threads=1, runs=3)
+    with ThreadPoolExecutor(3) as pool:
+        answers = list(pool.map(engine.run, batches))
+    for answer, wanted in zip(answers, expected, strict=True):
+        np.testing.assert_allclose(answer["logits"], wanted, atol=1e-5)
 
 
 def test_batches_have_one_size_and_say_how_many_films_are_real() -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.argument("images", type=PATH, nargs=-1, required=True)
 @click.option("--out", type=PATH, required=True, help="The predictions table to write, .csv or .parquet.")
 @click.option("--split", default="", help="Score only films of this split: train, validation or test.")
-@click.option("--threads", type=click.IntRange(min=0), default=0, help="Processor threads; 0 = all.")
+@click.option("--threads", type=click.IntRange(min=0), default=0, help="Processor cores to use; 0 = all.")
 @click.option(
     "--precision",
     type=click.Choice(["float32", "bfloat16"]),

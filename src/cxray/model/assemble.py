@@ -93,7 +93,14 @@ def assemble(
             "head": fit.network.head,
             "calibration": {**calibrated, "table_sha256": fingerprint(table), "split": "validation"},
             "thresholds": {name: point.to_dict() for name, point in points.items()},
-            "gate": remember(engine, films.training, features, films.records, folder),
+            "gate": remember(
+                engine,
+                films.training,
+                features,
+                films.records,
+                folder,
+                training_features=fit.known.training_features if fit.known else None,
+            ),
             "stress": stressed(draft, engine, films.validation, points) if recipe.decision.stress else [],
             "golden": _golden(fit, folder, recipe, subject),
             "parity": {"films": parity.films, "largest_difference": parity.largest_difference},
@@ -145,7 +152,10 @@ def film_set_fingerprint(digests: Sequence[str]) -> str:
 def _calibrate(fit: Fit, recipe: Recipe, subject: Subject, validation: LabelledFilms) -> dict[str, Any]:
     if recipe.decision.calibration == "none":
         return {"method": "none"}
-    logits = np.concatenate([fit.network.predict_logits(batch) for batch in _batches(validation)])
+    if fit.known is not None:
+        logits = fit.known.validation_logits
+    else:
+        logits = np.concatenate([fit.network.predict_logits(batch) for batch in _batches(validation)])
     if subject.task == "classes":
         temperature = calibration.fit_temperature(logits.astype(np.float64), validation.targets)
     else:

@@ -24,7 +24,7 @@ from cxray.runtime.familiar import BATCH, Reference, features_of, fit_gate
 # More films do not change the main directions of their features, but would cost seconds.
 MOST_TRAINING_FILMS = 800
 # Enough to see a rate fall by a tenth; every film is scored once a treatment.
-MOST_STRESSED_FILMS = 400
+MOST_STRESSED_FILMS = 200
 FEWEST_STRESSED_FILMS = 10
 
 
@@ -34,10 +34,13 @@ def remember(
     known: npt.NDArray[np.float32],
     records: Sequence[ImageRecord],
     folder: Path,
+    *,
+    training_features: npt.NDArray[np.float32] | None = None,
 ) -> dict[str, Any] | None:
     """Write `reference.npz` and, where there are enough films, `gate.npz` into a bundle's folder.
 
-    `known` are the features (n, F) of the validation films `records`.
+    `known` are the features (n, F) of the validation films `records`; `training_features` those of all films of
+    `training`, where they are known already.
 
     Returns:
         The facts of the gate for `bundle.json`, or None without a gate.
@@ -45,7 +48,8 @@ def remember(
     labels = [record.label or "|".join(n for n, v in record.findings.items() if v) for record in records]
     names = [record.path.name for record in records]
     Reference(known, np.array(labels, dtype=str), np.array(names, dtype=str)).save(folder)
-    usual = _features(engine, training, -(-len(training) // MOST_TRAINING_FILMS))
+    step = -(-len(training) // MOST_TRAINING_FILMS)
+    usual = _features(engine, training, step) if training_features is None else training_features[::step]
     return fit_gate(engine, usual, known, (training.card.height, training.card.width), folder)
 
 

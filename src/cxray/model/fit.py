@@ -49,6 +49,19 @@ class Fit:
     best: Epoch | None
     interrupted: bool
     devices: int
+    known: Known | None = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Known:
+    """What a training has computed already and the bundle needs again, so that no film takes the road twice.
+
+    `training_features` (n, F) are the pooled features of the training films, `validation_logits` (m, K) the network's
+    answers for the validation films before any temperature; both float32, in the order of the films.
+    """
+
+    training_features: npt.NDArray[np.float32]
+    validation_logits: npt.NDArray[np.float32]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The other way of training: a linear head on features of an untouched MobileNet, in seconds and without TensorFlow.
 
-    films ─► frozen graph on an engine ─► pooled features ─► L2-regularised logistic regression ─► one ONNX graph
+    films ─► frozen graph on ONNX Runtime ─► pooled features ─► L2-regularised logistic regression ─► one ONNX graph
 
 The features are the globally averaged maps after three late blocks; the head sees them standardised, and the
 standardisation is folded into it, so that logits stay a linear function of the pooled map. Logistic regression is
@@ -13,8 +13,8 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,14 +24,14 @@ from cxray.config import InputCard, Recipe
 from cxray.data.prepare import as_model_input
 from cxray.errors import ConfigError
 from cxray.model.films import LabelledFilms
-from cxray.model.fit import Fit, Workplace, describe_epoch
+from cxray.model.fit import Fit, Known, Workplace, describe_epoch
 from cxray.model.history import Epoch, is_better, write_history
 from cxray.model.measures import accuracy, mean_auroc
 from cxray.model.mobilenet import Weights
 from cxray.model.probe_graph import write_feature_graph, write_graph
 from cxray.model.probe_head import Head, Problem, solve
 from cxray.model.weights import FILES, load_imagenet
-from cxray.runtime.engine import BATCH, Engine, open_engine
+from cxray.runtime.engine import BATCH, Engine, open_engine, usable_cores
 from cxray.runtime.stress import enlarged
 
 # λ of mean loss + λ/2 |w|², strongest first.
@@ -111,7 +111,8 @@ def fit_probe(
     weights = load_imagenet(recipe.model.backbone)
     graph = place.folder / "checkpoint" / "features.onnx"
     write_feature_graph(graph, weights, recipe.input)
-    engine = open_engine(graph)
+    # Not "auto": a seed must give the same head wherever and whenever the faster engine is another one.
+    engine = open_engine(graph, "onnxruntime", threads=1, runs=usable_cores())
     started = time.perf_counter()
     views = [_features(engine, training, "Features of the training films")]
     if recipe.augment.flip:
@@ -128,7 +129,8 @@ def fit_probe(
     )
     history, best, head = _choose(recipe, problem, held_out, validation, rate, place)
     probe = LinearProbe(weights, head, recipe.input, engine)
-    return Fit(probe, tuple(history), best, interrupted=False, devices=1)
+    known = Known(views[0], head.logits(held_out))
+    return Fit(probe, tuple(history), best, interrupted=False, devices=1, known=known)
 
 
 def _choose(
@@ -167,13 +169,17 @@ def _choose(
 
 def _features(engine: Engine, films: LabelledFilms, what: str, change: Change | None = None) -> Matrix:
     """Pooled features float32 (n, F) of all films, in order, after a change."""
-    starts = range(0, len(films), BATCH)
-    rows: list[Any] = []
-    with progress.counted(total=len(films), what=what) as advance:
-        for start in starts:
-            pixels = films.source.take(films.indices[start : start + BATCH])
-            rows.append(_pooled(engine, as_model_input(change(pixels) if change else pixels)))
-            advance(len(pixels))
+
+    def pooled(start: int) -> Matrix:
+        pixels = films.source.take(films.indices[start : start + BATCH])
+        return _pooled(engine, as_model_input(change(pixels) if change else pixels))
+
+    rows: list[Matrix] = []
+    # As in streaming prediction: every core takes its own films through the engine.
+    with progress.counted(total=len(films), what=what) as advance, ThreadPoolExecutor(usable_cores()) as pool:
+        for row in pool.map(pooled, range(0, len(films), BATCH)):
+            rows.append(row)
+            advance(len(row))
     return np.concatenate(rows)
 
 

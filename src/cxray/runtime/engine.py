@@ -3,12 +3,14 @@
 ONNX Runtime comes with the base installation; OpenVINO is taken where it is installed and measured to be faster here
 (`runtime.choice`). Engines work in batches of one fixed size, because fixed shapes let them plan memory and kernels
 once; a smaller last batch is filled up and cut again. Both compute in float32 unless bfloat16 is asked for by name.
+Every engine may be asked from several threads at once.
 `AnswerTable` is a published fake: a real engine's interface over fixed answers.
 """
 
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -41,7 +43,13 @@ class Engine(Protocol):
 
 
 def open_engine(
-    graph: Path, engine: str = "auto", *, threads: int = 0, batch: int = BATCH, precision: str = "float32"
+    graph: Path,
+    engine: str = "auto",
+    *,
+    threads: int = 0,
+    runs: int = 1,
+    batch: int = BATCH,
+    precision: str = "float32",
 ) -> Engine:
     """Open an ONNX file.
 
@@ -50,6 +58,7 @@ def open_engine(
         engine: "onnxruntime", "openvino", "onnxruntime:PROVIDER" (for example "onnxruntime:CoreML"), or "auto": the
             faster of those that are installed, measured once a machine and graph.
         threads: processor threads of one inference; 0 = all cores that this process may use.
+        runs: inferences that will be asked for at once, by as many threads of the caller.
         batch: films in one inference.
         precision: "float32", or "bfloat16" (OpenVINO only), which is faster and moves scores.
 
@@ -69,8 +78,8 @@ def open_engine(
     if kind == "auto":
         from cxray.runtime.choice import fastest
 
-        kind = "openvino" if precision != "float32" else fastest(graph, threads, batch)
-    return opener(kind, provider, precision)(graph, threads, batch)
+        kind = "openvino" if precision != "float32" else fastest(graph, threads, batch, runs)
+    return opener(kind, provider, precision)(graph, threads, batch, runs)
 
 
 def usable_cores() -> int:
@@ -78,13 +87,13 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def opener(kind: str, provider: str = "", precision: str = "float32") -> Callable[[Path, int, int], Engine]:
+def opener(kind: str, provider: str = "", precision: str = "float32") -> Callable[[Path, int, int, int], Engine]:
     """How to open a graph with `kind`, one of `ENGINES` but not "auto"."""
 
-    def open_graph(graph: Path, threads: int, batch: int) -> Engine:
+    def open_graph(graph: Path, threads: int, batch: int, runs: int) -> Engine:
         try:
             if kind == "openvino":
-                return OpenVino(graph, threads, batch, precision)
+                return OpenVino(graph, threads, batch, precision, runs)
             return OnnxRuntime(graph, threads, batch, provider)
         except (RuntimeError, ValueError, OSError) as error:
             raise BundleError(
@@ -158,15 +167,20 @@ class OpenVino:
 
     name = "openvino"
 
-    def __init__(self, graph: Path, threads: int, batch: int = BATCH, precision: str = "float32") -> None:
+    def __init__(
+        self, graph: Path, threads: int, batch: int = BATCH, precision: str = "float32", runs: int = 1
+    ) -> None:
         self._openvino = extras.require("openvino", "openvino", "The OpenVINO engine")
         self._core, self._graph, self._batch = self._openvino.Core(), graph, batch
         self._settings = {
             "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[precision],
-            "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_NUM_THREADS": threads,
+            "INFERENCE_NUM_THREADS": threads * runs,
+            "NUM_STREAMS": runs,
         }
         self._compiled: dict[int, Any] = {}
+        self._compiling = threading.Lock()
+        # A request holds the memory of one inference; threads that share one would overwrite each other's films.
+        self._requests = threading.local()
         self._core.read_model(str(graph))  # a broken file is refused now, not at the first film
 
     def run(self, films: Films) -> Answers:
@@ -179,15 +193,19 @@ class OpenVino:
 
     def _run_batch(self, films: Films, real: int) -> dict[str, npt.NDArray[np.float32]]:
         model = self._model(len(films))
-        results = model(films)
+        own: dict[int, Any] = self._requests.__dict__.setdefault("by_batch", {})
+        if len(films) not in own:
+            own[len(films)] = model.create_infer_request()
+        results = own[len(films)].infer(films)
         return {output.get_any_name(): np.array(results[k])[:real] for k, output in enumerate(model.outputs)}
 
     def _model(self, batch: int) -> Any:
-        if batch not in self._compiled:
-            model = self._core.read_model(str(self._graph))
-            model.reshape([batch, *list(model.inputs[0].get_partial_shape())[1:]])
-            self._compiled[batch] = self._core.compile_model(model, "CPU", self._settings)
-        return self._compiled[batch]
+        with self._compiling:
+            if batch not in self._compiled:
+                model = self._core.read_model(str(self._graph))
+                model.reshape([batch, *list(model.inputs[0].get_partial_shape())[1:]])
+                self._compiled[batch] = self._core.compile_model(model, "CPU", self._settings)
+            return self._compiled[batch]
 
 
 class AnswerTable:

@@ -1,16 +1,16 @@
-"""Streaming prediction: decode in parallel, run in batches, keep the order, hold only a few batches in memory.
+"""Streaming prediction: every core takes a few films from file to answer; the order is kept, memory does not grow.
 
-    records ─► decode pool ─► (bounded window) ─► batch ─► engine ─► rows
+    records ─► (bounded window of batches) ─► one worker a core: read, engine, gate ─► answers, in order
 
-Decoding runs ahead of the engine by at most `WINDOW_BATCHES` batches, so memory does not grow with the number of
-films. A film that cannot be read becomes a row with an `error`.
+A core that reads its own films and runs the engine on them alone loses nothing to waiting: for whole streams that is
+faster than all cores on one batch with decoders beside it, which fight for the same cores. At most `WINDOW_BATCHES`
+batches a worker are under way. A film that cannot be read becomes a row with an `error`.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -29,11 +29,10 @@ from cxray.errors import BundleError, UnreadableImage
 from cxray.evaluate.audited import COLUMN as AUDIT_COLUMN
 from cxray.evaluate.audited import as_cell
 from cxray.records import SCORE_PREFIX, ImageRecord, Predictions
-from cxray.runtime.engine import Engine, open_engine
+from cxray.runtime.engine import BATCH, Engine, open_engine, usable_cores
 from cxray.runtime.gate import Gate, Verdict
 from cxray.tables import text_column
 
-BATCH = 16
 WINDOW_BATCHES = 4
 # Of probabilities, for arithmetic of fewer bits than float32 that the user asked for by name.
 REDUCED_TOLERANCE = 0.01
@@ -69,25 +68,39 @@ Reader = Callable[[Path, InputCard], ReadyFilm]
 class Predictor:
     """A verified bundle on an engine."""
 
-    def __init__(self, bundle: Bundle, engine: Engine, *, tolerance: float = GOLDEN_TOLERANCE) -> None:
-        self.bundle, self.engine, self.tolerance = bundle, engine, tolerance
+    def __init__(self, bundle: Bundle, engine: Engine, *, tolerance: float = GOLDEN_TOLERANCE, runs: int = 1) -> None:
+        self.bundle, self.engine, self.tolerance, self.runs = bundle, engine, tolerance, runs
         self.gate = Gate.of(bundle)
         self._verify()
 
     @classmethod
-    def open(cls, folder: Path, engine: str = "auto", *, threads: int = 0, precision: str = "float32") -> Predictor:
+    def open(
+        cls, folder: Path, engine: str = "auto", *, threads: int = 0, runs: int = 1, precision: str = "float32"
+    ) -> Predictor:
         """Load a bundle and check that this engine gives the golden scores.
 
-        `precision` "bfloat16" is faster on processors that know it; the golden film may then be off by
-        `REDUCED_TOLERANCE` in probability.
+        `threads` and `runs` as in `open_engine`: for long streams one thread and as many runs as cores are fastest, for
+        single films all threads and one run. `precision` "bfloat16" is faster on processors that know it; the golden
+        film may then be off by `REDUCED_TOLERANCE` in probability.
 
         Raises:
             BundleError: the bundle is damaged, or its golden film gets other scores here.
         """
         bundle = load_bundle(folder)
         tolerance = GOLDEN_TOLERANCE if precision == "float32" else REDUCED_TOLERANCE
-        opened = open_engine(bundle.graph, engine, threads=threads, precision=precision)
-        return cls(bundle, opened, tolerance=tolerance)
+        opened = open_engine(bundle.graph, engine, threads=threads, runs=runs, precision=precision)
+        return cls(bundle, opened, tolerance=tolerance, runs=runs)
+
+    @classmethod
+    def for_streams(
+        cls, folder: Path, engine: str = "auto", *, cores: int = 0, precision: str = "float32"
+    ) -> Predictor:
+        """As `open`, for scoring many films with `stream`: one thread an inference, `cores` of them at once (0 = all).
+
+        Raises:
+            BundleError: as `open`.
+        """
+        return cls.open(folder, engine, threads=1, runs=cores or usable_cores(), precision=precision)
 
     def scores(self, films: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
         """Prepared films uint8 (N, height, width) to probabilities (N, K)."""
@@ -99,15 +112,20 @@ class Predictor:
         *,
         keep_features: bool = False,
         read: Reader | None = None,
-        decoders: int = 0,
+        workers: int = 0,
     ) -> Iterator[Answer]:
         """One answer a record, in order, as soon as its batch is done.
 
-        `read` reads one film, `read_film` by default; `decoders` is how many do so at once, 0 = one a core.
+        `read` reads one film, `read_film` by default; `workers` is how many batches are read and scored at once; 0 = as
+        many as the engine runs at once, or one a core.
         """
-        prepared = _read_ahead(records, self.bundle.card, read or read_film, decoders or os.cpu_count() or 1)
-        while batch := list(itertools.islice(prepared, BATCH)):
-            yield from self._answer(batch, keep_features)
+
+        def answered(batch: Sequence[ImageRecord]) -> list[Answer]:
+            ready = [(record, _read_or_reason(record.path, self.bundle.card, read or read_film)) for record in batch]
+            return list(self._answer(ready, keep_features))
+
+        for answers in _ahead(_batches(records), answered, workers or self._workers()):
+            yield from answers
 
     def predict(self, records: Sequence[ImageRecord], *, what: str = "Predicting") -> Predictions:
         """The whole predictions table for `records`, with progress on stderr."""
@@ -131,6 +149,10 @@ class Predictor:
                 row = next(features)
                 kept = row if keep_features else None
                 yield Answer(record, next(scores), features=kept, verdict=next(verdicts), facts=ready.facts)
+
+    def _workers(self) -> int:
+        # With one run at a time the others still read films meanwhile.
+        return self.runs if self.runs > 1 else usable_cores()
 
     def _verify(self) -> None:
         film = prepare_file(self.bundle.folder / GOLDEN, self.bundle.card)
@@ -188,23 +210,27 @@ def read_film(path: Path, card: InputCard) -> ReadyFilm:
     return ReadyFilm(prepare(image, card, name=str(path)), image.facts)
 
 
-def _read_ahead(
-    records: Iterable[ImageRecord], card: InputCard, read: Reader, decoders: int
-) -> Iterator[tuple[ImageRecord, ReadyFilm | str]]:
-    """Read with several threads, at most a window ahead of the consumer, in order."""
-    waiting: deque[tuple[ImageRecord, Future[ReadyFilm | str]]] = deque()
-    with ThreadPoolExecutor(decoders) as pool:
+def _batches(records: Iterable[ImageRecord]) -> Iterator[list[ImageRecord]]:
+    left = iter(records)
+    while batch := list(itertools.islice(left, BATCH)):
+        yield batch
+
+
+def _ahead(
+    batches: Iterable[list[ImageRecord]], answered: Callable[[Sequence[ImageRecord]], list[Answer]], workers: int
+) -> Iterator[list[Answer]]:
+    """Answers of all batches in order, several at work at once, at most a window ahead of the consumer."""
+    waiting: deque[Future[list[Answer]]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
         try:
-            for record in records:
-                waiting.append((record, pool.submit(_read_or_reason, record.path, card, read)))
-                if len(waiting) >= BATCH * WINDOW_BATCHES:
-                    first, future = waiting.popleft()
-                    yield first, future.result()
+            for batch in batches:
+                waiting.append(pool.submit(answered, batch))
+                if len(waiting) >= workers * WINDOW_BATCHES:
+                    yield waiting.popleft().result()
             while waiting:
-                first, future = waiting.popleft()
-                yield first, future.result()
+                yield waiting.popleft().result()
         finally:
-            for _, future in waiting:
+            for future in waiting:
                 future.cancel()
 
 

@@ -87,7 +87,7 @@ def adapt(
             f"There is no method {method!r} of adaptation.", "Choose auto, threshold, recalibrate or head."
         )
     rundir.check_folder(out, overwrite=overwrite)
-    predictor = Predictor.open(bundle)
+    predictor = Predictor.for_streams(bundle)
     local = _Local.read(predictor, data)
     trial = _Trial.run(local, policy or _policy(predictor.bundle), _allowed(local, method), seed)
     comparison = compare(trial.tables, positive=predictor.bundle.positive, seed=seed)

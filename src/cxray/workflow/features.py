@@ -36,7 +36,7 @@ def write_features(
     Raises:
         BundleError, UsageError, DataError: no film could be read. OutputError: the table cannot be written.
     """
-    predictor = Predictor.open(bundle, engine, threads=threads)
+    predictor = Predictor.for_streams(bundle, engine, cores=threads)
     findings = predictor.bundle.classes if predictor.bundle.task == "findings" else ()
     intake = read_inputs(inputs, predictor.bundle.classes, findings=findings)
     records = [record for record in intake.records if not split or record.split == split]

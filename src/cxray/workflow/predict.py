@@ -66,7 +66,7 @@ def predict(
         inputs: film files, folders or tables; `split` keeps only their films of that split.
         out: `.csv` or `.parquet`.
         engine: "auto", "onnxruntime", "openvino" or "onnxruntime:PROVIDER".
-        threads: processor threads of one inference, 0 = all.
+        threads: processor cores to use, 0 = all.
         precision: "float32", or "bfloat16" (see `Predictor.open`).
         resume: go on behind the rows that an earlier, killed call left.
 
@@ -75,7 +75,7 @@ def predict(
         OutputError: the table could not be written.
     """
     _check_out(out, resume=resume)
-    predictor = Predictor.open(bundle, engine, threads=threads, precision=precision)
+    predictor = Predictor.for_streams(bundle, engine, cores=threads, precision=precision)
     bundled = predictor.bundle
     findings = bundled.classes if bundled.task == "findings" else ()
     intake = read_inputs(inputs, bundled.classes, findings=findings)
@@ -87,7 +87,8 @@ def predict(
     for reason, count in intake.passed_over.items():
         progress.say(f"Passed over: {count} × {reason}.")
     if precision != "float32":
-        _compare(predictor, Predictor.open(bundle, "onnxruntime", threads=threads), records[:COMPARED_FILMS], precision)
+        exact = Predictor.for_streams(bundle, "onnxruntime", cores=threads)
+        _compare(predictor, exact, records[:COMPARED_FILMS], precision)
     return _write_rows(predictor, records, out, resume=resume)
 
 

@@ -196,7 +196,12 @@ class _Journey:
         training, validation = (
             self.films.labelled(split, self.settings, self.intake) for split in ("train", "validation")
         )
-        place = Workplace(self.out, self.films.run_fingerprint(self.settings), resume=self.order.resume, tensorboard=self.order.tensorboard)
+        place = Workplace(
+            self.out,
+            self.films.run_fingerprint(self.settings),
+            resume=self.order.resume,
+            tensorboard=self.order.tensorboard,
+        )
         trained = self.fit(self.settings, len(subject.classes), training, validation, place)
         provenance = {
             "data": {
@@ -306,7 +311,7 @@ class _Journey:
         from cxray.runtime.predict import Predictor
         from cxray.workflow import openings
 
-        predictor = Predictor.open(bundle.folder)
+        predictor = Predictor.for_streams(bundle.folder)
         table = predictor.predict(self.division.of("test"), what="Scoring the test films")
         table.write(self.out / "predictions" / "test.csv")
         judgement = evaluate(table, positive=bundle.positive, source="predictions/test.csv")
