@@ -31,7 +31,8 @@ from cxray.runtime.engine import open_engine
 from cxray.runtime.predict import Predictor
 from cxray.bundle import load_bundle
 bundle = load_bundle(Path(sys.argv[1]))
-predictor = Predictor(bundle, open_engine(bundle.graph, sys.argv[5], batch=int(sys.argv[6])))
+engine = open_engine(bundle.graph, sys.argv[5], threads=1, runs=cores, batch=int(sys.argv[6]))
+predictor = Predictor(bundle, engine, runs=cores)
 films = [ImageRecord(Path(sys.argv[2]))] * int(sys.argv[3])
 list(predictor.stream(films[:16]))
 started = time.perf_counter()
