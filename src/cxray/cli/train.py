@@ -44,12 +44,13 @@ def command(data: Path, out: Path, as_json: bool, **options: Any) -> None:
     if as_json:
         print_json(run.facts)
     else:
-        _print_summary(run.facts, out)
+        print_run(run.facts, out)
     if run.facts["interrupted"]:
         raise click.exceptions.Exit(INTERRUPTED)
 
 
-def _print_summary(facts: Any, out: Path) -> None:
+def print_run(facts: Any, out: Path) -> None:
+    """What a finished run has to say, and where to go from it."""
     click.echo(f"Finished in {facts['seconds'] / 60:.1f} min; best epoch {facts['best_epoch']}.")
     for note in facts["notes"]:
         click.echo(f"- {note}")

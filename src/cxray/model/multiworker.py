@@ -48,7 +48,7 @@ class MultiWorkerModel(MultiWorkerFit, keras.Model):
         Raises:
             UsageError: a combination that would train wrongly without a word.
         """
-        check_fit(self, x, self.distribute_strategy.num_replicas_in_sync)
+        check_fit(self, x, self.distribute_strategy.num_replicas_in_sync, options.get("steps_per_epoch"))
         return super().fit(x, **options)
 
 
@@ -109,11 +109,12 @@ def check_settings(recipe: Recipe, workers: int) -> None:
         )
 
 
-def check_fit(model: keras.Model, batches: Any, replicas: int) -> None:
+def check_fit(model: keras.Model, batches: Any, replicas: int, steps: int | None) -> None:
     """Refuse what would train wrongly without a word; one replica can do no harm.
 
     Raises:
-        UsageError: automatic sharding, batch normalisation over a part of the batch, or clipping before the sum.
+        UsageError: automatic sharding, no number of steps, batch normalisation over a part of the batch, or clipping
+            before the sum.
     """
     if replicas == 1:
         return
@@ -128,6 +129,15 @@ def check_fit(model: keras.Model, batches: Any, replicas: int) -> None:
             f"A plain dataset with automatic sharding {policy.name} {harm}.",
             "Hand over batches from strategy.distribute_datasets_from_function, one part a worker.",
         )
+    if steps is None:
+        raise UsageError(
+            "Without steps_per_epoch every epoch would end with one more step, on no film at all.",
+            "Say how many batches an epoch has.",
+        )
+    _check_layers(model)
+
+
+def _check_layers(model: keras.Model) -> None:
     plain = [
         layer.name
         for layer in model._flatten_layers()
@@ -135,7 +145,7 @@ def check_fit(model: keras.Model, batches: Any, replicas: int) -> None:
     ]
     if plain:
         raise UsageError(
-            f"{plain[0]} would normalise by each worker's part of the batch, and its statistics would drift apart.",
+            f"Layer {plain[0]} would normalise each worker's part by itself, and its statistics would drift apart.",
             "Call `synchronize` before compiling.",
         )
     optimizer = model.optimizer

@@ -26,6 +26,10 @@ class Share:
         left_out = (len(order) % batch_size) % self.workers
         return order[: len(order) - left_out]
 
+    def steps(self, films: int, batch_size: int) -> int:
+        """How many batches an epoch of `films` films has for this worker, and for every other."""
+        return -(-(films - (films % batch_size) % self.workers) // batch_size)
+
     def bounds(self, rows: Any) -> tuple[Any, Any]:
         """First and behind-last of this worker's rows in a batch of `rows`, a number or a tensor."""
         part = rows // self.workers

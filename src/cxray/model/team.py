@@ -105,6 +105,7 @@ class _TeamLoop(Loop):
     def compile(self) -> None:
         """As the single loop, with everything built that `fit` could not build by itself."""
         super().compile()
+        self.steps_per_epoch = self.share.steps(len(self.training), self.recipe.train.batch_size)
         build_metrics(self.model, self.training.targets)
 
     def _optimizer_class(self, kind: type[Any]) -> type[Any]:

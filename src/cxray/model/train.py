@@ -94,6 +94,7 @@ class Loop:
 
     share: Share = WHOLE
     network_class: type[keras.Model] = keras.Model
+    steps_per_epoch: int | None = None  # as many as there are batches
 
     def __init__(
         self, recipe: Recipe, network: Network, training: LabelledFilms, validation: LabelledFilms, place: Workplace
@@ -184,8 +185,9 @@ class Loop:
 
     def _pass_over(self, model: keras.Model, batches: Any, epoch: int, callbacks: list[Any]) -> dict[str, float]:
         result = model.fit(
-            batches, initial_epoch=epoch, epochs=epoch + 1, shuffle=False, verbose=0, callbacks=callbacks
-        )
+            batches, initial_epoch=epoch, epochs=epoch + 1, steps_per_epoch=self.steps_per_epoch, shuffle=False,
+            verbose=0, callbacks=callbacks,
+        )  # fmt: skip
         return {name: float(values[-1]) for name, values in result.history.items()}
 
     def _frozen_stage(self) -> None:
@@ -230,7 +232,7 @@ class Loop:
             stage=stage,
             train_loss=logs["loss"],
             train_accuracy=logs.get("accuracy", float("nan")),
-            validation_loss=float(keras.ops.convert_to_numpy(self.plain_loss(targets, logits))),
+            validation_loss=self._plain_loss(targets, logits),
             validation_accuracy=accuracy(logits, targets),
             validation_auroc=mean_auroc(logits, targets),
             learning_rate=learning_rate,
@@ -243,6 +245,11 @@ class Loop:
             self.best_weights = self.model.get_weights()
         self.best = row if improved else self.best
         self._publish(row)
+
+    def _plain_loss(self, targets: npt.NDArray[Any], logits: npt.NDArray[np.float32]) -> float:
+        # Inside a distribution Keras divides a loss by the number of replicas, for the sum that follows in training.
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        return float(keras.ops.convert_to_numpy(self.plain_loss(targets, logits))) * replicas
 
     def _publish(self, row: Epoch) -> None:
         write_history(self.place.folder / "history.csv", self.history)

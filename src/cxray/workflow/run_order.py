@@ -38,7 +38,7 @@ def load_settings(recipe: str, overrides: Sequence[str], seed: int | None, accep
     """
     settings = config.load_recipe(recipe, overrides, seed=seed)
     settings = dataclasses.replace(settings, accept=tuple(sorted({*settings.accept, *accept})))
-    _check_settings(settings)
+    check_settings(settings)
     return settings
 
 
@@ -83,7 +83,7 @@ def command_line(
     return shlex.join(words)
 
 
-def _check_settings(settings: Recipe) -> None:
+def check_settings(settings: Recipe) -> None:
     """Everything that can be refused before a film is read or a folder made."""
     check_codes(settings.accept)
     if settings.decision.policy != config.NO_POLICY:
