@@ -8,6 +8,7 @@ written are never repeated, because a part that exists is an answer.
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Generator, Sequence
 from typing import Any
 
@@ -32,18 +33,7 @@ def run(job: Job, blocks: Sequence[int], workers: int) -> Generator[Outcome, Non
     _be_quiet(ray)
     context = ray.data.DataContext.get_current()
     context.max_errored_blocks = -1  # what a lost block costs is found out by looking at the parts
-    dataset = ray.data.from_items([{"block": block} for block in blocks], override_num_blocks=len(blocks)).map_batches(
-        BlockActor,
-        fn_constructor_kwargs={"job": job},
-        batch_size=1,
-        num_cpus=1,
-        max_restarts=MOST_RESTARTS,
-        max_task_retries=MOST_ATTEMPTS + 1,
-        # A block in the queue of an actor that dies would lose one of its attempts.
-        compute=ray.data.ActorPoolStrategy(
-            min_size=1, max_size=workers, initial_size=workers, max_tasks_in_flight_per_actor=1
-        ),
-    )
+    dataset = _with_actors(ray, ray.data.from_items(_rows(blocks), override_num_blocks=len(blocks)), job, workers)
     try:
         for row in dataset.iter_rows():
             yield Outcome(int(row["block"]), int(row["films"]), int(row["failed"]), str(row["problem"]))
@@ -52,6 +42,24 @@ def run(job: Job, blocks: Sequence[int], workers: int) -> Generator[Outcome, Non
             f"The cluster stopped working on the films: {_first_line(error)}",
             "What was scored is kept; see that the cluster is well (`ray status`) and go on with --resume.",
         ) from error
+
+
+def _rows(blocks: Sequence[int]) -> list[dict[str, int]]:
+    return [{"block": block} for block in blocks]
+
+
+def _with_actors(ray: Any, dataset: Any, job: Job, workers: int) -> Any:
+    # A block in the queue of an actor that dies would lose one of its attempts: one block at a time.
+    pool = ray.data.ActorPoolStrategy(
+        min_size=1, max_size=workers, initial_size=workers, max_tasks_in_flight_per_actor=1
+    )
+    bounds = {"max_restarts": MOST_RESTARTS, "max_task_retries": MOST_ATTEMPTS + 1}
+    with warnings.catch_warnings():
+        # Ray 2.60 announces that these will be named otherwise in 2.64 and does not know the other names yet.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return dataset.map_batches(
+            BlockActor, fn_constructor_kwargs={"job": job}, batch_size=1, num_cpus=1, compute=pool, **bounds
+        )
 
 
 class BlockActor:

@@ -14,6 +14,7 @@ import ipaddress
 import os
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from cxray import extras, progress
@@ -32,6 +33,7 @@ _ENVIRONMENT = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
     "RAY_TQDM": "0",
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
 }
 
@@ -183,6 +185,9 @@ def _connect(ray: Any, address: str, cpus: int) -> None:
         ray.init(**options)
     except Exception as error:  # Ray raises a dozen unrelated types here
         raise _explained(address, error) from error
+    token = Path.home() / ".ray" / "auth_token"
+    with contextlib.suppress(OSError):  # Ray makes it readable for everybody on this machine
+        token.chmod(0o600)
 
 
 def _check_reachable(address: str) -> None:
