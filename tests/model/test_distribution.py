@@ -10,6 +10,8 @@ import pytest
 
 pytest.importorskip("tensorflow", reason="needs the extra train")
 
+# One epoch of each stage: what takes time is building a graph for each device.
+SHORT = ("train.frozen_epochs=1", "train.epochs=1")
 SCRIPT = """
 import sys
 from pathlib import Path
@@ -30,7 +32,7 @@ def test_training_is_mirrored_over_two_devices(phantom_films: Path, tmp_path: Pa
     from tests.runtime_fixtures import SETTINGS
 
     result = subprocess.run(
-        [sys.executable, "-c", SCRIPT, phantom_films, tmp_path / "run", *SETTINGS, "train.frozen_epochs=2"],
+        [sys.executable, "-c", SCRIPT, phantom_films, tmp_path / "run", *SETTINGS, *SHORT],
         capture_output=True,
         text=True,
         timeout=300,

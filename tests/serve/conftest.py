@@ -24,5 +24,5 @@ def bundle(tiny_run: Path) -> Path:
 @pytest.fixture(scope="session")
 def client(bundle: Path, phantom_films: Path) -> Iterator[httpx.Client]:
     """A client of a ready service without a token."""
-    with running(bundle, samples=phantom_films / "test") as opened:
+    with running(bundle, samples=phantom_films / "test", decoders=2) as opened:
         yield opened

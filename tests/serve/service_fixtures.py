@@ -21,9 +21,11 @@ PNG = {"Content-Type": "image/png"}
 
 @contextlib.contextmanager
 def running(bundle: Path, **changes: Any) -> Iterator[httpx.Client]:
-    """A service that is ready, as a client whose `service` attribute is the service itself."""
+    """A service that is ready, as a client whose `service` attribute is the service itself; with one decoder unless
+    `changes` say otherwise, for the sake of its start."""
     limits = Limits(**changes.pop("limits", {}))
-    settings = Settings(bundles={"tiny": bundle}, port=0, engine="onnxruntime", limits=limits, **changes)
+    chosen = {"engine": "onnxruntime", "decoders": 1, **changes}
+    settings = Settings(bundles={"tiny": bundle}, port=0, limits=limits, **chosen)
     address: list[str] = []
     is_ready = threading.Event()
     server = make_server(settings, on_ready=lambda found: (address.append(found), is_ready.set()))

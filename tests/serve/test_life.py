@@ -17,7 +17,9 @@ from typing import Any
 
 import httpx
 import pytest
+from click.testing import CliRunner
 
+from cxray.cli import cli
 from cxray.errors import BundleError, UsageError
 from cxray.serve.audit_log import verify
 from cxray.serve.run import make_server, serve
@@ -158,20 +160,28 @@ def test_several_bundles_side_by_side(bundle: Path) -> None:
     process.communicate(timeout=30)
 
 
-def test_what_cannot_be_served_is_said_before_anything_listens(bundle: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_served_is_said_before_anything_listens(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cxray.serve import run
+
+    listened: list[Settings] = []
+    monkeypatch.setattr(run, "serve", lambda settings, **_: listened.append(settings))
     short = tmp_path / "token"
     short.write_text("short\n", "utf-8")
-    for arguments, code, words in (
-        ([bundle, "--host", "0.0.0.0"], 2, "no token was given"),
-        ([tmp_path], 2, "There is no bundle at"),
-        ([bundle, "--token-file", tmp_path / "none"], 2, "cannot be read"),
-        ([bundle, "--token-file", short], 2, "The token has 5 characters"),
-        ([f"a={bundle}", f"a={bundle}"], 2, "Two bundles are called 'a'"),
-        ([f"a/b={bundle}"], 2, "cannot be a model's name"),
+    for arguments, words in (
+        ([bundle, "--host", "0.0.0.0"], "no token was given"),
+        ([tmp_path], "There is no bundle at"),
+        ([bundle, "--token-file", tmp_path / "none"], "cannot be read"),
+        ([bundle, "--token-file", short], "The token has 5 characters"),
+        ([f"a={bundle}", f"a={bundle}"], "Two bundles are called 'a'"),
+        ([f"a/b={bundle}"], "cannot be a model's name"),
     ):
-        process = start(*arguments)
-        _, errors = process.communicate(timeout=30)
-        assert process.returncode == code and words in errors, errors
+        result = CliRunner().invoke(cli, ["serve", *map(str, arguments)])
+        assert isinstance(result.exception, UsageError | BundleError), result.exception
+        assert result.exception.exit_code == 2 and words in str(result.exception)
+    assert not listened
+    assert CliRunner().invoke(cli, ["serve", str(bundle)]).exit_code == 0 and len(listened) == 1
 
 
 def test_a_bundle_that_misses_its_golden_scores_ends_the_service(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,8 +30,8 @@ class World:
     place: Path
     transcript: list[str]
 
-    def run(self, *arguments: object, code: int = 0) -> str:
-        """One command in a process of its own, with every warning and log line let through."""
+    def begin(self, *arguments: object) -> subprocess.Popen[str]:
+        """Start one command in a process of its own, with every warning and log line let through."""
         environment = {
             **os.environ, "TMPDIR": str(self.place / "tmp"), "CXRAY_CACHE": str(self.place / "cache"),
             "CXRAY_KEY": str(self.place.parent / "key"), "CXRAY_DICOM_ACCEPT": "too-small",
@@ -39,10 +39,18 @@ class World:
         }  # fmt: skip
         script = "import logging, sys; logging.basicConfig(level=1); from cxray.cli import main; main(sys.argv[1:])"
         command = [sys.executable, "-c", script, *map(str, arguments)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=environment)
-        self.transcript.append(done.stdout + done.stderr)
-        assert done.returncode == code, done.stderr[-2000:]
-        return done.stdout
+        pipe = subprocess.PIPE
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True, env=environment)
+
+    def end(self, process: subprocess.Popen[str], code: int = 0) -> None:
+        """Wait for a command and keep what it said."""
+        said = process.communicate(timeout=300)
+        self.transcript.append("".join(said))
+        assert process.returncode == code, said[1][-2000:]
+
+    def run(self, *arguments: object, code: int = 0) -> None:
+        """One command from its start to its end."""
+        self.end(self.begin(*arguments), code)
 
     def leaks(self) -> list[tuple[str, str]]:
         """Planted words found in what was said or left behind, with the place."""
@@ -70,13 +78,16 @@ def test_audit_predict_evaluate_and_train_leave_no_word_of_a_patient(world: Worl
     broken = world.data / "test" / "NORMAL" / "broken.dcm"
     whole = next((world.data / "test" / "NORMAL").glob("*.dcm")).read_bytes()
     broken.write_bytes(whole[:-4000])
-    world.run("audit", world.data, "--out", world.place / "audit")
-    world.run("predict", tiny_run / "bundle", world.data / "test", "--out", world.place / "test.csv", code=8)
-    world.run("evaluate", world.place / "test.csv", "--out", world.place / "judged")
     settings = ("input.height=64", "input.width=64", "train.epochs=1", "split.minimum_validation_films=5")
     options = [part for setting in settings for part in ("--set", setting)]
-    world.run("train", world.data, "--out", world.place / "run", "--recipe", "demo", *options)
-    world.run("deidentify", world.data, "--out", world.place / "released", code=8)
+    training = world.begin("train", world.data, "--out", world.place / "run", "--recipe", "demo", *options)
+    try:
+        world.run("audit", world.data, "--out", world.place / "audit")
+        world.run("predict", tiny_run / "bundle", world.data / "test", "--out", world.place / "test.csv", code=8)
+        world.run("evaluate", world.place / "test.csv", "--out", world.place / "judged")
+        world.run("deidentify", world.data, "--out", world.place / "released", code=8)
+    finally:
+        world.end(training)
     assert world.leaks() == []
     written = [path for path in world.place.rglob("*") if path.is_file()]
     assert len(written) > 50 and any(path.suffix == ".html" for path in written)
@@ -97,12 +108,18 @@ def test_the_search_for_leaks_would_find_one(world: World) -> None:
 def test_dicom_films_and_their_exports_get_the_same_probability(
     world: World, tiny_run: Path, phantom_films: Path
 ) -> None:
-    world.run("predict", tiny_run / "bundle", world.data / "train", "--out", world.place / "dicom.csv")
-    world.run("predict", tiny_run / "bundle", phantom_films / "train", "--out", world.place / "png.csv")
+    beside = world.begin("predict", tiny_run / "bundle", phantom_films / "train", "--out", world.place / "png.csv")
+    try:
+        world.run("predict", tiny_run / "bundle", world.data / "train", "--out", world.place / "dicom.csv")
+    finally:
+        world.end(beside)
     ours, theirs = (Predictions.read(world.place / f"{kind}.csv") for kind in ("dicom", "png"))
     assert [Path(path).stem for path in ours.path] == [Path(path).stem for path in theirs.path]
     np.testing.assert_array_equal(ours.scores, theirs.scores)
     assert list(ours.label) == list(theirs.label)
+    said = set(ours.metadata["facts"])
+    assert said == {"accepted although too-small"}, "the liberty that was taken with every DICOM film"
+    assert set(theirs.metadata["facts"]) == {""}, "and with no picture"
 
 
 def test_a_sixteen_bit_export_gets_the_probability_of_its_dicom_film(tiny_run: Path, tmp_path: Path) -> None:
