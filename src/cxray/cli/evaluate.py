@@ -12,7 +12,7 @@ import click
 from cxray.cli import print_json
 from cxray.cli.options import PATH, column_option, json_option, label_option, out_option, overwrite_option
 
-_GROUNDS: dict[str, Any] = {"audit": None, "bundle": None, "external": ""}
+_GROUNDS: dict[str, Any] = {"audit": None, "bundle": None, "external": "", "readers": None}
 _SHOWN = ("auroc", "sensitivity", "specificity", "ppv", "npv", "accuracy")
 
 
@@ -24,12 +24,20 @@ _SHOWN = ("auroc", "sensitivity", "specificity", "ppv", "npv", "accuracy")
 @click.option("--threshold", type=click.FloatRange(0, 1), default=None, help="A threshold fixed beforehand.")
 @click.option("--policy", default=None, help="How --validation is used.  [default: target_sensitivity:0.95]")
 @click.option("--prevalence", type=float, multiple=True, help="Restate PPV and NPV at this share of ill (0–1).")
-@click.option("--slice", "slices", multiple=True, metavar="COLUMN", help="Judge each value of this column apart.")
+@click.option(
+    "--slice",
+    "slices",
+    multiple=True,
+    metavar="COLUMN",
+    help="Judge each value of this column apart; else groups are found.",
+)
 @click.option("--protocol", type=PATH, help="A locked protocol: what it does not name is marked exploratory.")
 @click.option("--features", type=PATH, multiple=True, help="Feature table: hidden strata, and shift with --validation.")
 @click.option("--audit", type=PATH, help="Folder of cxray audit on the model's data: leaks, shift, shortcut floor.")
 @click.option("--bundle", type=PATH, help="The model's bundle: recipe, data, tested maps.")
 @click.option("--external", default="", metavar="PLACE", help="The films come from elsewhere than the training films.")
+@click.option("--readers", type=PATH, help="Table of people's marks on these films: path, reader, mark, mode.")
+@click.option("--statements", type=PATH, help='TOML file of key = "text" for the model card: what only authors know.')
 @click.option("--pictures/--no-pictures", default=True, show_default=True, help="Small films beside the mistakes.")
 @column_option
 @label_option
@@ -67,6 +75,7 @@ def command(
     for line in _summary(judgement):
         click.echo(line)
     click.echo(f"Report: {out / 'report.html'}")
+    click.echo(f"Model card and checklists: {out / 'card' / 'card.html'}")
 
 
 def _summary(judgement: Any) -> list[str]:

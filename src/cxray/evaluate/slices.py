@@ -2,7 +2,8 @@
 
 A slice with too few patients of a class gets the answer "too few to say" instead of a number. Differences are taken
 against all other films of the table; P values are adjusted by Holm over every slice asked for. Columns of many numbers
-(age) are cut into quarters. `hidden_strata` looks for slices that nobody labelled.
+(age) are cut into quarters. A slice of one class only, such as one kind of pneumonia, is ranked against every film of
+the other class. `hidden_strata` looks for slices that nobody labelled.
 """
 
 from __future__ import annotations
@@ -133,15 +134,18 @@ def judge_strata(
 
 
 def _judge_one(task: Task, calls: Flags, films: Flags, level: float) -> Iterator[_Measure]:
-    inside = task.select(films)
-    ill, healthy = (clusters.count(inside.patient[group]) for group in (inside.is_positive, ~inside.is_positive))
-    named = inside.patients_among()
+    ranked = _ranked_films(task, films)
+    ill, healthy = (clusters.count(task.patient[ranked & group]) for group in (task.is_positive, ~task.is_positive))
+    named = task.patients_among(ranked)
     needs = {
-        "auroc": (min(ill, healthy), films),
+        "auroc": (min(ill, healthy), ranked),
         "sensitivity": (ill, films & task.is_positive),
         "specificity": (healthy, films & ~task.is_positive),
     }
+    is_one_class = bool((ranked & ~films).any())
     for name, (patients, counted) in needs.items():
+        if is_one_class and not counted.any():
+            continue
         if patients < LEAST_PATIENTS:
             reason = f"Too few to say: {patients} patients, and at least {LEAST_PATIENTS} of each class are needed."
             yield _Measure(
@@ -154,9 +158,12 @@ def _judge_one(task: Task, calls: Flags, films: Flags, level: float) -> Iterator
 
 def _compare(name: str, task: Task, calls: Flags, films: Flags, level: float) -> tuple[Estimate, Estimate, float]:
     if name == "auroc":
-        inside, outside = task.select(films), task.select(~films)
+        ranked = _ranked_films(task, films)
+        inside = task.select(ranked)
         found = auroc_interval(inside.scores, inside.is_positive, inside.patient, level)
-        return found, *_area_difference(task, inside, outside, films, level)
+        if (ranked & ~films).any():
+            found = found.noting("The group holds films of one class; they are ranked against all films of the other.")
+        return found, *_area_difference(task, ranked, ~films, level)
     wanted = task.is_positive if name == "sensitivity" else ~task.is_positive
     right = calls == task.is_positive
     one, other = (proportion(right[wanted & group], task.patient[wanted & group], level) for group in (films, ~films))
@@ -166,14 +173,25 @@ def _compare(name: str, task: Task, calls: Flags, films: Flags, level: float) ->
     return one, independent_difference(one, other), p
 
 
-def _area_difference(task: Task, inside: Task, outside: Task, films: Flags, level: float) -> tuple[Estimate, float]:
-    fewest = min(clusters.count(outside.patient[films]) for films in (outside.is_positive, ~outside.is_positive))
+def _ranked_films(task: Task, films: Flags) -> Flags:
+    """The films that a slice's AUROC ranks: its own, and all of the other class where it holds one class only."""
+    ill, healthy = films & task.is_positive, films & ~task.is_positive
+    if ill.any() and healthy.any():
+        return films
+    return films | ~task.is_positive if ill.any() else films | task.is_positive if healthy.any() else films
+
+
+def _area_difference(task: Task, films: Flags, others: Flags, level: float) -> tuple[Estimate, float]:
+    """AUROC of `films` minus that of `others`; films that are in both, being of the other class, count in both."""
+    inside, outside = task.select(films), task.select(others)
+    fewest = min(clusters.count(outside.patient[group]) for group in (outside.is_positive, ~outside.is_positive))
     if fewest < LEAST_PATIENTS:
         return withhold(f"Too few other films to compare with: {fewest} patients of one class."), 1.0
     influence = np.zeros(len(task.scores))
-    first, influence[films] = auroc_influence(inside.scores, inside.is_positive)
+    first, own = auroc_influence(inside.scores, inside.is_positive)
+    influence[films] += own
     second, own = auroc_influence(outside.scores, outside.is_positive)
-    influence[~films] = -own
+    influence[others] -= own
     return sandwich(first - second, influence, task.patient, level, reach=(-1.0, 1.0))
 
 

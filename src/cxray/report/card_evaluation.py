@@ -179,6 +179,22 @@ def performance(sources: Sources) -> Markup:
     return Markup("; ").join(parts) + Markup(".") if parts else _NOTHING
 
 
+def reader_agreement(sources: Sources) -> Markup:
+    """Kappa of all readers, where their marks were given."""
+    question = sources.question
+    table = question.table("reader_agreement") if question else None
+    if question is None or table is None:
+        return _NOTHING
+    parts = []
+    for row, measure in enumerate(table["measure"]):
+        value = float(table["value"][row])
+        if measure == "fleiss_kappa" and value == value:  # NaN differs from itself
+            shown = numbers.data(value, numbers.signed(value), table="reader_agreement", label=question.label,
+                                 column="value", row=str(row))  # fmt: skip
+            parts.append(Markup("{} ({})").format(shown, name(str(table["between"][row]))))
+    return Markup("Fleiss’ kappa of the readers: {}.").format(Markup(", ").join(parts)) if parts else _NOTHING
+
+
 def limitations(sources: Sources) -> Markup:
     """The judge's own warnings."""
     said = [str(text) for text in sources.facts.get("warnings") or ()]

@@ -1,9 +1,13 @@
-"""Evidence that a bundle gives: how the model was made. One key of the checklists a function, "" for nothing."""
+"""Evidence that a bundle gives: how the model was made. One key of the checklists a function, "" for nothing.
+
+A model known from its scores only has no bundle: then nothing is said of how it was made.
+"""
 
 from __future__ import annotations
 
 from markupsafe import Markup
 
+from cxray.report import statements
 from cxray.report.card_sources import Sources
 from cxray.report.sentences import name, policy
 
@@ -12,6 +16,8 @@ _NOTHING = Markup("")
 
 def title(sources: Sources) -> Markup:
     """What kind of study the title has to name."""
+    if not sources.bundle:
+        return Markup("A model for radiographs known from its scores, judged by AUROC, sensitivity and specificity.")
     classes = Markup(", ").join(name(one, 28) for one in sources.bundle.get("classes", ()))
     return Markup("A neural network for radiographs, {}, judged by AUROC, sensitivity and specificity.").format(classes)
 
@@ -45,13 +51,15 @@ def preprocessing(sources: Sources) -> Markup:
 
 def predictors(sources: Sources) -> Markup:
     """What goes into the network."""
-    del sources
+    if not sources.bundle:
+        return _NOTHING
     return Markup("The pixels of one film and nothing else: no age, no sex, no text, no measurement by a person.")
 
 
 def index_blinding(sources: Sources) -> Markup:
     """What the model knows when it scores."""
-    del sources
+    if not sources.bundle:
+        return _NOTHING
     return Markup("Scores are computed from the film alone; the truth is joined only when they are judged.")
 
 
@@ -124,6 +132,8 @@ def selection(sources: Sources) -> Markup:
     monitor = sources.setting("train", "monitor")
     if not monitor:
         return _NOTHING
+    if monitor == "last":
+        return Markup("The last epoch was kept; no epoch was chosen.")
     return Markup("The epoch with the best {} of the validation patients was kept.").format(
         str(monitor).removeprefix("validation_")
     )
@@ -137,6 +147,8 @@ def overfitting(sources: Sources) -> Markup:
     said = Markup("Augmentation of the training films")
     if dropout:
         said += Markup(", dropout {}").format(dropout)
+    if sources.setting("train", "monitor") == "last":
+        return said + Markup(".")
     return said + Markup(", and the epoch chosen on validation patients.")
 
 
@@ -170,6 +182,8 @@ def updating(sources: Sources) -> Markup:
 
 def threshold(sources: Sources) -> Markup:
     """The frozen operating point and where it was chosen."""
+    if not sources.bundle:
+        return _used_threshold(sources)
     found = sources.bundle.get("thresholds") or {}
     parts = []
     for label, entry in found.items():
@@ -177,6 +191,25 @@ def threshold(sources: Sources) -> Markup:
         chosen = Markup(", chosen on {} films for {}").format(str(entry.get("split")), policy(str(entry.get("policy"))))
         parts.append(Markup("{}: positive from a probability of {}{}.").format(name(str(label), 28), value, chosen))
     return Markup(" ").join(parts) or Markup("The most probable class decides; no threshold is frozen.")
+
+
+def _used_threshold(sources: Sources) -> Markup:
+    """The operating point of a judgement without a bundle."""
+    parts = [
+        Markup("{}: positive from a score of {}, {}.").format(
+            name(str(label), 28), value, str(found.get("origin") or "")
+        )
+        for label, found in (sources.facts.get("thresholds") or {}).items()
+        if (value := sources.of_facts(f"thresholds/{label}/value"))
+    ]
+    return Markup(" ").join(parts)
+
+
+def robustness(sources: Sources) -> Markup:
+    """The stress test on changed validation films, where the bundle was judged with one."""
+    if sources.question is None or sources.question.table("stress") is None:
+        return _NOTHING
+    return statements.robustness(sources.question)
 
 
 def specification(sources: Sources) -> Markup:
@@ -192,6 +225,8 @@ def specification(sources: Sources) -> Markup:
 
 def poor_input(sources: Sources) -> Markup:
     """What happens to a film that cannot be read or is unlike the training films."""
+    if not sources.bundle:
+        return _NOTHING
     said = Markup("A film that cannot be read gets a row with the reason and no score.")
     if sources.bundle.get("gate"):
         return said + Markup(" An input gate marks films that are unlike the training films.")

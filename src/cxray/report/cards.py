@@ -113,6 +113,44 @@ _CARDS: dict[str, tuple[str, str, tuple[_Column, ...]]] = {
             _Column("difference_value", "Difference", numbers.signed, ("difference_low", "difference_high")),
         ),
     ),
+    "stress": (
+        "Validation films changed on purpose",
+        "The model and its frozen threshold on the same validation films, changed in ways that leave the diagnosis as "
+        "it is. A rate that falls while the AUROC holds means that the threshold is tied to how films look.",
+        (
+            _Column("treatment", "Films"),
+            _Column("films", "Number", numbers.count),
+            _Column("auroc", "AUROC", numbers.fraction),
+            *_shares(("sensitivity", "Sensitivity"), ("specificity", "Specificity")),
+        ),
+    ),
+    "readers": (
+        "Every reader beside the model",
+        "On the same films, paired and clustered by patient. The difference is model minus reader: above zero the "
+        "model does better. Where its interval holds zero, the two cannot be told apart.",
+        (
+            _Column("mode", "Mode"),
+            _Column("reader", "Reader"),
+            _Column("measure", "Measure"),
+            _Column("films", "Films", numbers.count),
+            _Column("reader_value", "Reader", numbers.fraction, ("low", "high")),
+            _Column("model_value", "Model", numbers.fraction),
+            _Column("difference", "Model minus reader", numbers.signed, ("difference_low", "difference_high")),
+            _Column("p_holm", "P (Holm)", numbers.fraction),
+            _Column("withheld", "Why not"),
+        ),
+    ),
+    "reader_agreement": (
+        "How far readers agree",
+        "Kappa is agreement beyond chance: 1 is perfect, 0 is chance (Fleiss for all readers, Cohen for two). A model "
+        "cannot be judged more sharply than its reference standard is.",
+        (
+            _Column("between", "Mode and readers"),
+            _Column("measure", "Measure"),
+            _Column("value", "Kappa", numbers.signed, ("low", "high")),
+            _Column("withheld", "Why not"),
+        ),
+    ),
     "referral": (
         "When the least certain films go to a reader",
         "The films nearest the threshold are referred; the rates are those of the films that the model still answers.",

@@ -130,11 +130,30 @@ def _slices(question: Question) -> list[Need]:
     return [_has_table(question, "slices", _why_no_slices(question.evaluation))]
 
 
+def _robustness(question: Question) -> list[Need]:
+    reason = (
+        "The stress test of changed validation films is part of a bundle: give it with --bundle. Without one, score "
+        "altered films (other exposure, crop, compression) into tables of their own and compare with cxray compare."
+    )
+    return [_has_table(question, "stress", reason)]
+
+
+def _readers(question: Question) -> list[Need]:
+    reason = (
+        "No readers' marks were given. A table with the columns path, reader, mark sets them beside the model: "
+        "--readers TABLE."
+    )
+    if question.evaluation.facts.get("readers"):
+        reason = "The marks are words, and the model's decisions on these films follow no single threshold."
+    return [_has_table(question, "readers", reason)]
+
+
 def _why_no_slices(evaluation: Evaluation) -> str:
     del evaluation
     return (
-        "No group was asked for. Name a column of the table with --slice, for example sex, age, view or site; "
-        "a model that works on average can fail for some."
+        "No group was asked for, and neither the file names nor the columns of the table tell groups apart. Add a "
+        "column, for example sex, age, view or site, and name it with --slice; a model that works on average can fail "
+        "for some."
     )
 
 
@@ -166,7 +185,15 @@ _PLANS = (
         lambda question: _given(question, "calibration_slope", "calibration_intercept"),
     ),
     _Plan("transport", "From validation to these films", statements.transport, _transport),
+    _Plan(
+        "robustness",
+        "When films look different",
+        statements.robustness,
+        _robustness,
+        is_about_new_patients=False,
+    ),
     _Plan("slices", "For whom it works", statements.slices, _slices),
+    _Plan("readers", "Beside readers", statements.readers, _readers),
     _Plan("referral", "When it is not sure", statements.referral, _referral),
     _Plan("tipping", "If labels were wrong", statements.tipping, _tipping, is_about_new_patients=False),
     _Plan("resolution", "What this test can tell", statements.resolution, _resolved, is_about_new_patients=False),

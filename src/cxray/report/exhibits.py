@@ -51,7 +51,7 @@ class Exhibit:
     @property
     def is_wide(self) -> bool:
         """Whether the figure is drawn for the whole width of a page."""
-        return self.key in ("decision-curve", "overview", "floor", "slices", "transport", "risk-coverage")
+        return self.key in ("decision-curve", "overview", "floor", "slices", "transport", "risk-coverage", "robustness")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,6 +183,11 @@ def _transport(question: Question, table: Any) -> Figure:
     return transfer_figures.transport_panel(table)
 
 
+def _robustness(question: Question, table: Any) -> Figure:
+    del question
+    return transfer_figures.robustness(table)
+
+
 def _risk_coverage(question: Question, table: Any) -> Figure:
     del question
     return transfer_figures.risk_coverage(table)
@@ -285,6 +290,16 @@ _PLANS = (
         "Hollow squares: validation patients, on whom the threshold was chosen. Discs: these films, at the same "
         "threshold. A disc away from its square is what the change of films did.",
         _transport,
+    ),
+    _Plan(
+        "robustness",
+        "Robustness: films that look different",
+        OWN_PLACE,
+        "stress",
+        "sensitivity",
+        "Each line is the same set of validation films, changed on purpose: the vertical lines mark the unchanged "
+        "films. A mark far to the left of its line is a rate that the change took away.",
+        _robustness,
     ),
     _Plan(
         "risk-coverage",

@@ -10,7 +10,7 @@ import dataclasses
 import html
 import json
 import re
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from markupsafe import Markup
@@ -48,8 +48,10 @@ class Section:
     entries: tuple[Entry, ...]
 
 
-def write_model_card(sources: Sources, folder: Path, *, command: str = "") -> tuple[Checklist, ...]:
+def write_model_card(sources: Sources, folder: Path, *, command: str = "", report: str = "") -> tuple[Checklist, ...]:
     """Write `README.md`, `card.html`, `checklists.html` and `checklists/*.md` to `folder`; returns the checklists.
+
+    `report` is the address of the evaluation's page, seen from `folder`, where the two lie together.
 
     Raises:
         OutputError: the folder cannot be written.
@@ -57,7 +59,8 @@ def write_model_card(sources: Sources, folder: Path, *, command: str = "") -> tu
     sections, lists = card_sections(sources), fill_checklists(sources)
     headline = tuple(record for key in judged.HEADLINES if (record := sources.record(key)))
     about = {
-        "name": str(sources.bundle.get("name") or "model"),
+        "name": model_name(sources),
+        "report": report,
         "sections": sections,
         "records": headline,
         "checklists": lists,
@@ -78,13 +81,19 @@ def card_sections(sources: Sources) -> tuple[Section, ...]:
     return (*_about_model(sources), *_about_test(sources))
 
 
+def model_name(sources: Sources) -> str:
+    """The bundle's name; a model known from its scores is called after their table."""
+    named = sources.bundle.get("name")
+    return str(named or PurePosixPath(str(sources.facts.get("source") or "model").replace("\\", "/")).stem)
+
+
 def _about_model(sources: Sources) -> tuple[Section, ...]:
     stated = sources.statements
     return (
         Section(
             "Model details",
             (
-                Entry("Name", name(str(sources.bundle.get("name") or ""))),
+                Entry("Name", name(model_name(sources))),
                 Entry("Developed by", _stated(stated.get("developers"))),
                 Entry("Made", Markup("{}").format(str(sources.bundle.get("made") or ""))),
                 Entry("Classes", _classes(sources)),
@@ -144,6 +153,7 @@ def _about_test(sources: Sources) -> tuple[Section, ...]:
                 Entry("Limits", judged.limitations(sources)),
                 Entry("Stated limits", _stated(stated.get("limitations"))),
                 Entry("Unreadable and odd films", made.poor_input(sources)),
+                Entry("Films that look different", made.robustness(sources)),
                 Entry("Explanations", judged.explainability(sources)),
             ),
         ),
@@ -160,7 +170,11 @@ def _stated(text: str | None) -> Markup:
 
 
 def _classes(sources: Sources) -> Markup:
-    return Markup(", ").join(name(str(one), 28) for one in sources.bundle.get("classes", ()))
+    return Markup(", ").join(name(str(one), 28) for one in _class_names(sources))
+
+
+def _class_names(sources: Sources) -> list[str]:
+    return [str(one) for one in sources.bundle.get("classes") or sources.facts.get("classes") or ()]
 
 
 def _data(sources: Sources) -> tuple[Entry, ...]:
@@ -184,7 +198,7 @@ def _openings(sources: Sources) -> Markup:
 
 
 def _markdown(sources: Sources, sections: tuple[Section, ...], lists: tuple[Checklist, ...]) -> str:
-    title = str(sources.bundle.get("name") or "model")
+    title = model_name(sources)
     lines = ["---", *_header(sources), "---", "", f"# {_escaped(title)}", ""]
     lines += ["**Research use only. Not a medical device; not for diagnosis.**", "", "## Results", ""]
     lines += ["| Measure | Value | Interval | Films | Patients |", "|---|---|---|---|---|"]
@@ -209,17 +223,18 @@ def _markdown(sources: Sources, sections: tuple[Section, ...], lists: tuple[Chec
 
 def _header(sources: Sources) -> list[str]:
     """The metadata of the Hub as YAML lines."""
-    classes = [str(one) for one in sources.bundle.get("classes", ())]
-    stated = sources.statements
+    classes, stated = _class_names(sources), sources.statements
     lines = [f"license: {_scalar(stated['license'])}"] if stated.get("license") else []
-    lines += ["library_name: cxray", "pipeline_tag: image-classification", "language: en", "tags:"]
-    lines += [f"- {_scalar(tag)}" for tag in ("radiology", "chest-x-ray", "onnx", "medical", *classes)]
+    lines += ["library_name: cxray"] if sources.bundle else []
+    lines += ["pipeline_tag: image-classification", "language: en", "tags:"]
+    tags = ["radiology", "chest-x-ray", *(["onnx"] if sources.bundle else []), "medical", *classes]
+    lines += [f"- {_scalar(tag)}" for tag in tags]
     results = [(sources.record(key), kind) for key, kind in _INDEX]
     known = [(record, kind) for record, kind in results if record is not None]
     if not known:
         return lines
     data = stated.get("data_name") or "not named"
-    lines += ["model-index:", f"- name: {_scalar(str(sources.bundle.get('name') or 'model'))}", "  results:"]
+    lines += ["model-index:", f"- name: {_scalar(model_name(sources))}", "  results:"]
     lines += ["  - task:", "      type: image-classification", "    dataset:", f"      name: {_scalar(data)}"]
     split = [f"      split: {_scalar(one)}" for one in sources.facts.get("splits") or () if one]
     lines += [f"      type: {_scalar(data)}", *split[:1], "    metrics:"]

@@ -84,6 +84,8 @@ TITLES = {
     "shortcut_floor": "Shortcut floor: AUROC of the strongest shortcut",
     "gain_over_floor": "Gain over the shortcut floor, in AUROC",
     "macro_auroc": "AUROC, mean over classes",
+    "fleiss_kappa": "Fleiss’ kappa, all readers",
+    "cohen_kappa": "Cohen’s kappa, two readers",
     "hand_till_auroc": "Hand and Till's AUROC",
 }
 

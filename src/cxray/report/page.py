@@ -18,10 +18,12 @@ from cxray.tables import Column
 
 REPORT = "report.html"
 FIGURES = "figures"
-# Documents that may lie beside the page, with what they are.
+# The folder of the model card beside the page, and what it holds.
+CARD = "card"
 BESIDE = (
-    ("card.html", "Model card"),
-    ("checklists.html", "Filled reporting checklists (TRIPOD+AI, STARD-AI, CLAIM, PROBAST+AI)"),
+    (f"{CARD}/card.html", "Model card"),
+    (f"{CARD}/README.md", "Model card for the Hugging Face Hub"),
+    (f"{CARD}/checklists.html", "Filled reporting checklists (TRIPOD+AI, STARD-AI, CLAIM, PROBAST+AI)"),
 )
 
 

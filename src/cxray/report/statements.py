@@ -15,6 +15,7 @@ from cxray.report import numbers
 from cxray.report.people import default_step, thousands
 from cxray.report.questions import Question
 from cxray.report.sentences import name, plural
+from cxray.runtime.stress import ALARM, UNCHANGED, phrase
 
 _TURNED = {
     "without the finding, called negative": "films without {} that the model cleared",
@@ -92,6 +93,58 @@ def _moved(question: Question, row: int) -> Markup:
     if low <= 0 <= high:
         return Markup(", which chance may explain")
     return Markup(", more than chance explains")
+
+
+def robustness(question: Question) -> Markup:
+    """The rate that fell most when validation films were changed on purpose, at the frozen threshold."""
+    table = question.table("stress")
+    if table is None:
+        return Markup("")
+    usual = int(np.flatnonzero(table["treatment"] == UNCHANGED)[0])
+    falls = [
+        (float(table[rate][usual] - table[rate][row]), row, rate)
+        for row in range(len(table["treatment"]))
+        for rate in ("sensitivity", "specificity")
+    ]
+    fall, row, rate = max(falls)
+    films = _cell(question, "stress", "films", usual, numbers.count(int(table["films"][usual])))
+    if fall <= 0:
+        return Markup("{} validation films were changed on purpose in {} ways; no rate at the threshold fell.").format(
+            films, numbers.count(len(table["treatment"]) - 1)
+        )
+    moved = Markup("{} at the frozen threshold went from {} to {} on validation films {}").format(
+        rate, _share(question, "stress", rate, usual), _share(question, "stress", rate, row),
+        phrase(str(table["treatment"][row])),
+    )  # fmt: skip
+    if fall > ALARM:
+        return Markup("The threshold does not hold where films look different: {}, {} of them.").format(moved, films)
+    return Markup("The threshold held on {} validation films changed on purpose; most moved: {}.").format(films, moved)
+
+
+def readers(question: Question) -> Markup:
+    """The model beside the readers: how many of them it can be told from, and on which measure."""
+    table = question.table("readers")
+    if table is None:
+        return Markup("")
+    told = np.flatnonzero((table["p_holm"].astype(float) < 0.05) & ~np.isnan(table["difference"].astype(float)))
+    pairs = numbers.count(len(table["reader"]))
+    if not told.size:
+        return Markup(
+            "In none of {} comparisons with a reader can the model be told from the reader. With few films that is "
+            "not the same as being as good: see the intervals."
+        ).format(pairs)
+    row = int(told[np.argmax(np.abs(table["difference"].astype(float)[told]))])
+    gap = float(table["difference"][row])
+    return Markup("In {} of {} comparisons model and reader differ, most in {}: {} has {}, the model {}.").format(
+        numbers.count(told.size), pairs, numbers.title(str(table["measure"][row])).lower(),
+        name(str(table["reader"][row])), _fraction(question, "reader_value", row),
+        _fraction(question, "model_value", row) + Markup(" ({})").format("more" if gap > 0 else "less"),
+    )  # fmt: skip
+
+
+def _fraction(question: Question, column: str, row: int) -> Markup:
+    values = question.table("readers") or {}
+    return _cell(question, "readers", column, row, numbers.fraction(float(values[column][row])))
 
 
 def referral(question: Question) -> Markup:

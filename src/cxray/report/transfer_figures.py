@@ -1,4 +1,5 @@
-"""Figures of what carries over: from validation to the judged films, and from all films to those it is sure of."""
+"""Figures of what carries over: from validation to the judged films, to films that look different, and from all films
+to those it is sure of."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ import numpy.typing as npt
 
 from cxray.report.figures import _figure, _style
 from cxray.report.numbers import title
-from cxray.report.palette import INK, MODEL, MUTED, PAPER, POSITIVE
+from cxray.report.palette import INK, MODEL, MUTED, NEGATIVE, PAPER, POSITIVE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,6 +47,33 @@ def transport_panel(columns: Columns) -> Figure:
     axes.set_xlim(-0.02, 1.02)
     axes.set_xlabel("Value, 0 to 1 (Brier score: smaller is better)", color=INK)
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, fontsize=9, labelcolor=INK)
+    return figure
+
+
+def robustness(columns: Columns) -> Figure:
+    """AUROC, sensitivity and specificity of changed validation films, one line a change, the unchanged ones on top.
+
+    `columns` is the table `stress`: `treatment`, `auroc`, `sensitivity`, `specificity`; the first row is unchanged.
+    """
+    rows = len(columns["treatment"])
+    figure = _figure((6.4, 1.0 + 0.36 * rows), {"left": 0.24, "right": 0.985, "bottom": 0.17, "top": 0.9})
+    axes = figure.subplots()
+    _style(axes, grid_axis="x")
+    for name, colour, marker, offset in (
+        ("sensitivity", POSITIVE, "o", -0.16), ("specificity", NEGATIVE, "s", 0.0), ("auroc", MUTED, "D", 0.16),
+    ):  # fmt: skip
+        values = np.asarray(columns[name], dtype=np.float64)
+        axes.axvline(values[0], color=colour, linewidth=0.8, linestyle=":")
+        axes.plot(
+            values, np.arange(rows) + offset, linestyle="none", marker=marker, markersize=6.5, color=colour,
+            markeredgecolor=PAPER, label=title(name),
+        )  # fmt: skip
+    axes.set_yticks(range(rows), [str(name) for name in columns["treatment"]])
+    axes.set_ylim(rows - 0.4, -0.6)
+    lowest = min(float(np.nanmin(columns[name])) for name in ("auroc", "sensitivity", "specificity"))
+    axes.set_xlim(max(-0.02, min(0.8, lowest) - 0.05), 1.02)
+    axes.set_xlabel("Value at the frozen threshold, validation films", color=INK)
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False, fontsize=9, labelcolor=INK)
     return figure
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from cxray import rundir
 from cxray.bundle import load_bundle
@@ -11,6 +13,7 @@ from cxray.evaluate.evaluation import Evaluation
 from cxray.report.card_sources import Sources, read_statements
 from cxray.report.checklists import Checklist, statement_keys
 from cxray.report.model_card import write_model_card
+from cxray.report.page import CARD, REPORT
 
 
 def make_card(
@@ -40,6 +43,20 @@ def make_card(
     lists = write_model_card(sources, out, command=command)
     rundir.write_manifest(out, {"kind": "model card", "bundle": str(bundle), "evaluation": str(evaluation)})
     return lists
+
+
+def write_card_beside(
+    judged: Evaluation, bundle: Mapping[str, Any], folder: Path, stated: Mapping[str, str], *, command: str = ""
+) -> None:
+    """Write model card and checklists of `judged` to `card/` in its own `folder`, so that its report can link to them.
+
+    `bundle` is the content of `bundle.json`; when empty, the card says what the scores tell of the model, and that the
+    rest is not available.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    write_model_card(Sources(bundle, judged, stated), folder / CARD, command=command, report=f"../{REPORT}")
 
 
 def _same_model(identifier: str, judged: Evaluation, folder: Path) -> None:

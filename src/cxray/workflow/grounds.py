@@ -15,11 +15,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import cxray
 from cxray.errors import DataError, UsageError
 from cxray.evaluate import audited
-from cxray.evaluate.evaluation import Evaluation
+from cxray.evaluate.beside_readers import with_readers
+from cxray.evaluate.evaluation import Evaluation, stack
 from cxray.evaluate.floor import ProbeScores, with_floor
+from cxray.evaluate.reading import Marks
 from cxray.explain.card import summary
 from cxray.records import Predictions
 from cxray.report.gallery import films_wanted
@@ -28,6 +32,7 @@ from cxray.workflow.thumbnails import thumbnails
 AUDIT, PROBE_SCORES, ATTRIBUTION = "audit.json", "tables/probe_scores.csv", "attribution.json"
 # Large enough to see an opacity on a screen of twice the density.
 PICTURE_SIDE = 288
+_STRESSED = ("films", "auroc", "sensitivity", "specificity")
 # The column in which `cxray predict` writes the start of the graph's SHA-256.
 _MODEL = "model"
 
@@ -35,21 +40,24 @@ _MODEL = "model"
 @dataclasses.dataclass(frozen=True)
 class Grounds:
     """`audit`: the folder of `cxray audit` on the model's data. `bundle`: the model's. `external`: the name of the
-    place that the judged films come from, when that is not where the model learned ("" = not said).
+    place that the judged films come from, when that is not where the model learned ("" = not said). `readers`: a table
+    of people's marks on the judged films (`evaluate.reading`).
     """
 
     audit: Path | None = None
     bundle: Path | None = None
     external: str = ""
+    readers: Path | None = None
 
 
 def grounded(evaluation: Evaluation, predictions: Predictions, grounds: Grounds) -> Evaluation:
     """`evaluation` with the facts `audit`, `external`, `hashes`, `recipe`, `attribution`, as far as they are known.
 
-    With an audit also the records and table of the shortcut floor. `predictions` is the judged table.
+    With an audit also the records and table of the shortcut floor, with a bundle the table `stress`, with readers the
+    tables `readers` and `reader_agreement`. `predictions` is the judged table.
 
     Raises:
-        DataError: the audit or the bundle cannot be read.
+        DataError: the audit, the bundle or the table of marks cannot be read or does not belong to these films.
         UsageError: the table was made by another model than the bundle.
     """
     facts: dict[str, Any] = dict(evaluation.facts)
@@ -59,6 +67,10 @@ def grounded(evaluation: Evaluation, predictions: Predictions, grounds: Grounds)
         facts["external"] = grounds.external
     if described.get("attribution"):
         facts["attribution"] = described["attribution"]
+    evaluation = dataclasses.replace(evaluation, tables={**evaluation.tables, **_stress(described)}, facts=facts)
+    if grounds.readers is not None:
+        evaluation = with_readers(evaluation, predictions, Marks.read(grounds.readers), _of_file(grounds.readers))
+        facts = dict(evaluation.facts)
     if grounds.audit is None:
         return dataclasses.replace(evaluation, facts=facts)
     facts["audit"], digest = _audit_facts(grounds.audit)
@@ -72,6 +84,23 @@ def grounded(evaluation: Evaluation, predictions: Predictions, grounds: Grounds)
         facts["floor"] = {"missing": "The audited films are of too few patients for any probe to be judged."}
         return evaluation
     return with_floor(evaluation, predictions, ProbeScores.read(scores))
+
+
+def _stress(described: Mapping[str, Any]) -> dict[str, dict[str, np.ndarray[Any, Any]]]:
+    """The table `stress`: validation films changed on purpose, as training left them in the bundle; none without."""
+    rows = described.get("stress") or []
+    if not rows:
+        return {}
+    try:
+        columns = {name: np.array([float(row[name]) for row in rows]) for name in _STRESSED}
+        treatments = np.array([str(row["treatment"]) for row in rows], dtype=object)
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"The bundle's stress test is damaged: {type(error).__name__} {error}.") from error
+    return {"stress": stack([(str(described.get("positive") or ""), {"treatment": treatments, **columns})])}
+
+
+def _of_file(path: Path) -> dict[str, str]:
+    return {"source": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
 
 
 def film_pictures(evaluation: Evaluation, folder: Path) -> dict[str, bytes]:
@@ -96,6 +125,15 @@ def _is_file(path: Path) -> bool:
         return path.is_file()
     except (OSError, ValueError):  # a name no file system takes
         return False
+
+
+def bundle_facts(folder: Path) -> dict[str, Any]:
+    """The content of `bundle.json`.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    return _read(folder / "bundle.json", "Give the folder of a bundle.")[0]
 
 
 @functools.cache
@@ -127,7 +165,7 @@ def _is_shift(finding: Mapping[str, Any]) -> bool:
 
 def _described(folder: Path, predictions: Predictions) -> dict[str, Any]:
     """What the bundle says of itself; the table must have been made by it where the table names its model."""
-    content, _ = _read(folder / "bundle.json", "Give the folder of a bundle.")
+    content = bundle_facts(folder)
     graph = str((content.get("files") or {}).get("model.onnx", ""))
     made_by = {str(cell) for cell in predictions.metadata.get(_MODEL, ())} - {""}
     strangers = sorted(name for name in made_by if not graph.startswith(name))
