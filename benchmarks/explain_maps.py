@@ -24,7 +24,8 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 from cxray.data.intake import read_inputs
 from cxray.data.phantom import PhantomPlan, draw_film
-from cxray.explain.attribution import class_activation, occlusion, upsample
+from cxray.explain.attribution import class_activation, occlusion
+from cxray.explain.grid import upsample
 from cxray.explain.lungs import dice, lung_field
 from cxray.explain.opened import OpenedModel, open_bundle
 from cxray.explain.sample import read_films

@@ -18,8 +18,8 @@ from cxray.explain.attribution import (
     explain_films,
     method_of,
     occlusion,
-    upsample,
 )
+from cxray.explain.grid import upsample
 from cxray.explain.opened import OpenedModel, log_odds
 from tests.explain.graphs import BRIGHT_GAIN, disc_film, disc_model
 
@@ -94,10 +94,10 @@ def test_answers_that_are_not_finite_make_no_map(model: OpenedModel) -> None:
 
 def test_occlusion_finds_the_disc(model: OpenedModel) -> None:
     found = occlusion(model, disc_film(3, 3), 1, places=7)
-    assert found.values.shape == (14, 14)
+    assert found.values.shape == (56, 56)
     row, column = np.unravel_index(int(np.argmax(found.values)), found.values.shape)
-    assert (row // 2, column // 2) == (3, 3)
-    assert np.abs(found.values[:4]).max() < 1e-4  # far away nothing changes
+    assert (row // 8, column // 8) == (3, 3)
+    assert np.abs(found.values[:14]).max() < 1e-3  # far away nothing changes
     assert np.isnan(found.bias)
 
 
@@ -105,6 +105,13 @@ def test_occlusion_finds_the_disc(model: OpenedModel) -> None:
 def test_occlusion_needs_a_sensible_grid(model: OpenedModel, places: int) -> None:
     with pytest.raises(UsageError, match="2 to 28 places a side"):
         occlusion(model, disc_film(), 1, places=places)
+
+
+@pytest.mark.parametrize("place", [(0, 0), (6, 6), (2, 5)])
+def test_the_second_look_finds_the_disc_within_a_patch(model: OpenedModel, place: tuple[int, int]) -> None:
+    found = occlusion(model, disc_film(*place), 1, places=3)
+    row, column = found.peak(56, 56)
+    assert abs(row - (8 * place[0] + 3.5)) < 4.5 and abs(column - (8 * place[1] + 3.5)) < 4.5
 
 
 def test_occlusion_of_a_flat_film_is_flat(model: OpenedModel) -> None:

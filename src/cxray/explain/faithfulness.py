@@ -19,8 +19,9 @@ import numpy.typing as npt
 from PIL import Image
 from scipy import ndimage, stats
 
-from cxray.explain.attribution import Attribution, Map, upsample
+from cxray.explain.attribution import Attribution
 from cxray.explain.cover import smooth_cover
+from cxray.explain.grid import Map, upsample
 from cxray.explain.opened import OpenedModel
 
 Film = npt.NDArray[Any]

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cxray.explain.attribution import Attribution, upsample
+from cxray.explain.attribution import Attribution
+from cxray.explain.grid import upsample
 
 COLOUR_MAP = "berlin"
 _STRONGEST_COVER = 0.72

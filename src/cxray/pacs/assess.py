@@ -25,8 +25,9 @@ from cxray.bundle import Bundle
 from cxray.data.dicom import read_dicom
 from cxray.data.prepare import as_model_input, fitted_box, prepare
 from cxray.errors import CxrayError, RefusedFilm, UnreadableImage
-from cxray.explain.attribution import CLASS_ACTIVATION, class_activation, upsample
+from cxray.explain.attribution import CLASS_ACTIVATION, class_activation
 from cxray.explain.card import load_card
+from cxray.explain.grid import upsample
 from cxray.explain.opened import OpenedModel, from_predictor
 from cxray.pacs.codes import FindingCodes, finding_codes
 from cxray.pacs.reading import Finding, Maker, Reading, Refusal
