@@ -6,11 +6,12 @@ so results do not depend on where a sweep ran.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cxray.cluster.session import look_at
+from cxray.cluster.session import Cluster
 from cxray.cluster.sweep import Trial
 from cxray.cluster.sweep_search import Proposals
 from cxray.errors import ClusterError
@@ -31,9 +32,8 @@ def run_on_ray(
     `needs` are the resources of one trial ("CPU", "GPU"); a trial that dies is started again at most `restarts` times.
 
     Raises:
-        ClusterError: no node can hold one trial, or Ray gave up as a whole.
+        ClusterError: Ray gave up as a whole.
     """
-    _check_room(needs)
     from ray import tune
 
     desk = _Desk(proposals, begin, folder_of, value_of)
@@ -55,6 +55,8 @@ def run_on_ray(
         tuner.fit()
     except Exception as error:  # Ray wraps what happened in types of its own
         raise ClusterError(f"The sweep stopped: {error}", "Run the same command with --resume.") from error
+    finally:
+        shutil.rmtree(storage, ignore_errors=True)  # what counts lies in the trials' own folders
     return desk.failures
 
 
@@ -140,8 +142,13 @@ def _trainable(config: dict[str, str], work: Callable[[Path], Any]) -> dict[str,
     return {"done": 1}
 
 
-def _check_room(needs: dict[str, float]) -> None:
-    nodes = look_at("").nodes
+def check_room(cluster: Cluster, needs: dict[str, float]) -> None:
+    """Refuse a cluster no node of which could ever hold one trial: Ray would wait for ever.
+
+    Raises:
+        ClusterError: too few processors or GPUs on every node.
+    """
+    nodes = cluster.nodes
     if not any(node.cpus >= needs.get("CPU", 0) and node.gpus >= needs.get("GPU", 0) for node in nodes):
         sizes = ", ".join(f"{node.host}: {node.cpus} processors, {node.gpus} GPUs" for node in nodes)
         raise ClusterError(

@@ -58,16 +58,14 @@ class _Search:
     def __init__(self, plan: Plan, recipe: str, fold: int) -> None:
         self.plan = plan
         self.overrides: dict[int, tuple[str, ...]] = {}
-        self.values: dict[int, list[float | None]] = {}
+        self.values: dict[int, dict[int, float | None]] = {}  # candidate, seed
         self.asked: dict[int, Any] = {}
         self.study = _study(plan, f"{recipe}/{fold}") if plan.spaces else None
 
     def remember(self, trial: Trial, value: float | None) -> None:
         self.overrides[trial.candidate] = trial.overrides
         if value is not None:
-            self.values.setdefault(trial.candidate, []).append(value)
-        if len(self.values.get(trial.candidate, [])) == len(self.plan.seeds):
-            self._conclude(trial.candidate)
+            self.tell(trial, value)
 
     def candidate(self, number: int) -> tuple[str, ...]:
         """The settings of candidate `number`."""
@@ -76,9 +74,9 @@ class _Search:
         return self.overrides[number]
 
     def tell(self, trial: Trial, value: float | None) -> None:
-        known = self.values.setdefault(trial.candidate, [])
-        if len(known) < len(self.plan.seeds):  # a trial found finished was told when it was remembered
-            known.append(value)
+        known = self.values.setdefault(trial.candidate, {})
+        if trial.seed not in known:  # one found finished was told when it was remembered
+            known[trial.seed] = value
             if len(known) == len(self.plan.seeds):
                 self._conclude(trial.candidate)
 
@@ -94,7 +92,7 @@ class _Search:
             return
         import optuna
 
-        values = [value for value in self.values[number] if value is not None and not math.isnan(value)]
+        values = [value for value in self.values[number].values() if value is not None and not math.isnan(value)]
         mean = sum(values) / len(values) if len(values) == len(self.plan.seeds) else None
         state = optuna.trial.TrialState.COMPLETE if mean is not None else optuna.trial.TrialState.FAIL
         if number in self.asked:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from cxray.cluster.session import look_at
+from cxray.cluster.session import Cluster
 from cxray.errors import ClusterError
 
 STATE = "state.npz"
@@ -21,13 +21,12 @@ STATE = "state.npz"
 Work = Callable[..., None]
 
 
-def check_room(workers: int, *, cpus: int, gpus: int) -> None:
+def check_room(cluster: Cluster, workers: int, *, cpus: int, gpus: int) -> None:
     """Refuse a cluster that could never hold all workers at once: Ray would wait for ever.
 
     Raises:
         ClusterError: too few processors or GPUs.
     """
-    cluster = look_at("")
     for name, have, each in (("processors", cluster.cpus, cpus), ("GPUs", cluster.gpus, gpus)):
         if have < workers * each:
             raise ClusterError(

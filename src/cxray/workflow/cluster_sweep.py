@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from cxray import progress, rundir
+from cxray.cluster.nodes import check_nodes
 from cxray.cluster.session import POOL, choose_address, connected
 from cxray.cluster.sweep import Plan, Space, Trial
 from cxray.cluster.sweep_pool import SweepPool
@@ -44,6 +45,7 @@ from cxray.workflow.cluster_trial import (
     read_trial,
     run_trial,
 )
+from cxray.workflow.cluster_worker import NODE_MODULES
 from cxray.workflow.run_order import load_settings
 from cxray.workflow.sweep_results import Sweep, conclude
 
@@ -246,10 +248,12 @@ def _run_all(out: Path, proposals: Proposals, address: str, means: Means) -> dic
         _share_processors(means.parallel)
         command = python_module("cxray.workflow.cluster_trial")
         return SweepPool(command, folder_of, value_of, restarts=means.restarts).run(proposals, means.parallel, begin)
-    with connected(address, feature="A sweep on a cluster", cpus=means.cpus):
-        from cxray.cluster.sweep_ray import run_on_ray
+    with connected(address, feature="A sweep on a cluster", cpus=means.cpus) as cluster:
+        from cxray.cluster.sweep_ray import check_room, run_on_ray
 
         needs = {"CPU": float(means.cpus), "GPU": float(means.gpus)}
+        check_room(cluster, needs)
+        check_nodes(cluster, modules=NODE_MODULES, extra="cluster,train", folder=out)
         return run_on_ray(run_trial, proposals, begin, folder_of, value_of, needs=needs, restarts=means.restarts)
 
 

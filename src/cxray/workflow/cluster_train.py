@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from cxray import progress, rundir
+from cxray.cluster.nodes import check_nodes
 from cxray.cluster.session import POOL, choose_address, connected
 from cxray.cluster.train_pool import python_module, run_team
 from cxray.config import Recipe
 from cxray.errors import UsageError
 from cxray.tables import read_table
-from cxray.workflow.cluster_worker import CHIEF_LOG, TEAM, work
+from cxray.workflow.cluster_worker import CHIEF_LOG, NODE_MODULES, TEAM, work
 from cxray.workflow.run_order import Order, command_line, load_settings
 from cxray.workflow.train import Run, carry_out
 
@@ -75,12 +76,13 @@ def train(
     order = Order(data, out, settings, command, tuple(findings), resume=resume, overwrite=overwrite)
     if address == POOL:
         return carry_out(order, _team_fit(_in_processes, team))
-    with connected(address, feature="Training on a cluster", cpus=team.workers * team.cpus):
+    with connected(address, feature="Training on a cluster", cpus=team.workers * team.cpus) as cluster:
         from cxray.cluster.train_ray import check_room, run_workers
 
-        check_room(team.workers, cpus=team.cpus, gpus=team.gpus)
+        check_room(cluster, team.workers, cpus=team.cpus, gpus=team.gpus)
 
         def on_ray(run: Path, state: Path | None, team: Team) -> None:
+            check_nodes(cluster, modules=NODE_MODULES, extra="cluster,train", folder=run)
             needs = {"CPU": float(team.cpus), "GPU": float(team.gpus)}
             run_workers(work, run, state, workers=team.workers, needs=needs, restarts=team.restarts)
 

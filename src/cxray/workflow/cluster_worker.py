@@ -20,6 +20,8 @@ from cxray.errors import CxrayError, DataError, OutputError
 from cxray.workflow.run_films import RunFilms
 
 TEAM = Path("checkpoint") / "team.json"
+# Of the extra "train", those that load in no time: where they are, TensorFlow was installed as well.
+NODE_MODULES = ("h5py", "onnx", "tqdm")
 CHIEF_LOG = Path("checkpoint") / "chief.log"
 
 
