@@ -94,19 +94,33 @@ def solve(problem: Problem, penalty: float, start: Head) -> Head:
     """Minimise loss + `penalty`/2 · |w|² over standardised weights, beginning at `start`; the bias is not penalised."""
     from scipy.optimize import minimize
 
-    features = problem.standardised
-    shape = (features.shape[1] + 1, problem.outputs)
+    features, spread = problem.standardised, _spread(problem)
+    doubled = float(spread[0] @ spread[0])
+    shape = (features.shape[1] + 1, len(spread))
 
     def objective(flat: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
         table = flat.reshape(shape)
         weights, bias = table[:-1], table[-1]
-        loss, slope = problem.loss_and_slope(features @ weights.astype(np.float32) + bias)
-        gradient = np.vstack([features.T @ slope.astype(np.float32) + penalty * weights, slope.sum(axis=0)])
-        return loss + penalty / 2 * float((weights**2).sum()), gradient.ravel()
+        loss, by_logit = problem.loss_and_slope((features @ weights.astype(np.float32) + bias) @ spread)
+        slope = by_logit @ spread.T
+        gradient = np.vstack([features.T @ slope.astype(np.float32) + doubled * penalty * weights, slope.sum(axis=0)])
+        return loss + doubled * penalty / 2 * float((weights**2).sum()), gradient.ravel()
 
     first = np.vstack([start.weights * problem.deviation[:, None], start.bias + problem.mean @ start.weights])
     limits = {"maxiter": _ITERATIONS, "ftol": _TOLERANCE}
-    found = minimize(objective, first.ravel(), jac=True, method="L-BFGS-B", options=limits)
-    table = np.asarray(found.x).reshape(shape)
+    from_here = (first @ spread.T / doubled).ravel()
+    found = minimize(objective, from_here, jac=True, method="L-BFGS-B", options=limits)
+    table = np.asarray(found.x).reshape(shape) @ spread
     weights = table[:-1] / problem.deviation[:, None]
     return Head(weights, table[-1] - problem.mean @ weights)
+
+
+def _spread(problem: Problem) -> npt.NDArray[np.float64]:
+    """How the columns that are solved for become the K logits, (columns, K).
+
+    Of two classes one column says all, with opposite signs in the two logits: at the optimum the penalty makes them equal
+    but for the sign, and a matrix of one column is multiplied several times faster than one of two.
+    """
+    if problem.cell_weights.ndim == 1 and problem.outputs == 2:
+        return np.array([[-1.0, 1.0]])
+    return np.eye(problem.outputs)
