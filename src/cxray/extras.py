@@ -30,7 +30,7 @@ def require(module: str, extra: str, feature: str) -> ModuleType:
     if module in _REPORTERS:
         sys.modules.setdefault(_REPORTERS[module], None)  # type: ignore[arg-type]  # how an import is forbidden
     try:
-        with _native_chatter_hidden():
+        with native_chatter_hidden():
             return importlib.import_module(module)
     except ImportError as error:
         wanted = _declared_range(module, extra)
@@ -49,7 +49,7 @@ def is_available(module: str) -> bool:
 
 
 @contextlib.contextmanager
-def _native_chatter_hidden() -> Iterator[None]:
+def native_chatter_hidden() -> Iterator[None]:
     """Keep native libraries from greeting on stderr while they load, before any log level of theirs is in force."""
     try:
         kept = os.dup(2)

@@ -136,7 +136,7 @@ def test_calls_that_cannot_be_meant(
     assert isinstance(result.exception, CxrayError), result.output
     assert result.exception.exit_code == code
     assert message.format(**names) in str(result.exception)
-    assert not (tmp_path / "out" / "predictions.parquet").exists()
+    assert not (tmp_path / "out").exists()
 
 
 def test_without_ray_its_addresses_name_the_extra(tiny_run: Path, tmp_path: Path) -> None:

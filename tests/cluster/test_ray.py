@@ -51,6 +51,19 @@ def test_a_node_without_a_library_is_named(two_nodes: Any, tiny_run: Path, tmp_p
     assert "pip install '.[cluster,dicom]'" in result.exception.next_step
 
 
+def test_a_full_disk_on_one_node_leaves_its_work_to_the_others(two_nodes: Any, tiny_run: Path, tmp_path: Path) -> None:
+    films = many_films(tmp_path / "films", 48)
+    node = two_nodes.add_node(**NODE, env_vars={"TRAP_FULL_DISK": "1"})
+    try:
+        result = run(tiny_run, films, "--block", 8, "--address", two_nodes.address, "--out", tmp_path / "out")
+    finally:
+        two_nodes.remove_node(node)
+    assert result.exit_code == 0, result.output
+    assert "blocks are not done, the first because: Cannot write" in result.stderr
+    assert "No space left on device" in result.stderr
+    assert len(set(Predictions.read(tmp_path / "out" / "predictions.parquet").path)) == 48
+
+
 def test_another_python_and_a_wrong_token_are_sentences(
     two_nodes: Any, tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -92,7 +92,7 @@ def list_films(uri: str, passed_over: Counter[str]) -> Iterator[FilmFile]:
     for film in _walk(fs, inner, uri.rstrip("/"), (), passed_over):
         found = True
         yield film
-    if not found and str(info.type) == "FileType.NotFound":
+    if not found and info.type.name == "NotFound":
         raise DataError(f"There is nothing at {uri}.", "Check the URI.")
 
 

@@ -182,8 +182,10 @@ def _connect(ray: Any, address: str, cpus: int) -> None:
             _check_reachable(address)
         options = {**quiet, "address": address}
     try:
-        ray.init(**options)
+        with extras.native_chatter_hidden():
+            ray.init(**options)
     except Exception as error:  # Ray raises a dozen unrelated types here
+        ray.shutdown()  # half a connection would be in the way of the next
         raise _explained(address, error) from error
     token = Path.home() / ".ray" / "auth_token"
     with contextlib.suppress(OSError):  # Ray makes it readable for everybody on this machine
@@ -204,15 +206,14 @@ def _check_reachable(address: str) -> None:
 
 
 def _explained(address: str, error: Exception) -> ClusterError:
-    text = str(error)
-    kind = type(error).__name__
+    text, kind = _whole_text(error), type(error).__name__
     if "Version mismatch" in text:
         facts = "; ".join(line.strip() for line in text.splitlines()[1:] if ":" in line)
         return ClusterError(
             f"The cluster at {address} and this program run different versions of Ray or Python ({facts[:300]}).",
             "Use the same Python and the same `pip install '.[cluster]'` on every machine.",
         )
-    if kind == "AuthenticationError" or "token" in text.lower():
+    if "AuthenticationError" in text or "Unauthenticated" in text or "InvalidAuthToken" in text:
         return ClusterError(
             f"The cluster at {address} does not accept this program's token, or there is none here.",
             "Copy the head node's ~/.ray/auth_token here (or set RAY_AUTH_TOKEN), and start every node with "
@@ -228,6 +229,15 @@ def _explained(address: str, error: Exception) -> ClusterError:
         f"The cluster at {address} cannot be used from here: {first[:300]}",
         "Run the command on a node of the cluster; `ray status` there says what it sees.",
     )
+
+
+def _whole_text(error: BaseException | None) -> str:
+    """What an error says, and those before it that Ray wrapped."""
+    said: list[str] = []
+    while error is not None and len(said) < 5:
+        said.append(f"{error}\n{type(error).__name__}")
+        error = error.__cause__ or error.__context__
+    return "\n".join(said)
 
 
 def _warn(cluster: Cluster) -> None:

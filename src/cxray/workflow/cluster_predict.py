@@ -36,8 +36,9 @@ from cxray.runtime.predict import Predictor
 FEATURE = "Scoring on a cluster"
 WORK, JOB = ".work", "job.json"
 TABLE, DEAD_LETTERS, UNFINISHED = "predictions.parquet", "dead_letters.csv", "unfinished.csv"
-# Rounds over the blocks that are left; each must get further than the one before.
-MOST_ROUNDS = 3
+# Rounds over the blocks that are left; each must get further than the one before. With a full disk on one node of two,
+# each round halves what is left.
+MOST_ROUNDS = 10
 MOST_LISTED = 100_000
 UNKNOWN_REASON = "its worker or its node was lost each time"
 _KEPT = ("films", "failed", "where", "workers", "seconds")
@@ -172,10 +173,11 @@ def predict(
     loaded = load_bundle(bundle)
     wish = _Wish(loaded.identifier, tuple(map(as_input, films)), split, engine, block)
     out = out.absolute()
-    rundir.prepare_folder(out, overwrite=overwrite, resume=resume)
+    rundir.check_folder(out, overwrite=overwrite, resume=resume)
     with _placed(chosen, workers) as place:
-        job = _prepare(loaded, wish, out, place, film_seconds)
-        _check_place(place, job)
+        rundir.prepare_folder(out, overwrite=overwrite, resume=resume)
+        with _clean_if_not_begun(out):
+            job = _prepare(loaded, wish, out, place, film_seconds)
         problems = _work(job, place)
     how = _How(place.where, place.workers, started)
     left = job.parts.missing()
@@ -199,12 +201,13 @@ def _prepare(bundle: Bundle, wish: _Wish, out: Path, place: _Place, film_seconds
     """The job of this folder: the one that an earlier call began, or a new one."""
     work = out / WORK
     kept = _read_job(out, wish)
+    engine = kept.engine if kept else _engine(bundle, wish.engine)
+    _check_place(place, engine, out)
     if kept is not None:
         return dataclasses.replace(kept, film_seconds=film_seconds, work=str(work))
     shutil.rmtree(work, ignore_errors=True)
     for folder in (work, work / PARTS, work / ATTEMPTS):
         _make(folder)
-    engine = _engine(bundle, wish.engine)
     progress.say("Looking for films …")
     findings = bundle.classes if bundle.task == "findings" else ()
     found = write_film_list(
@@ -260,11 +263,25 @@ def _read_job(out: Path, wish: _Wish) -> Job | None:
     return Job(**job)
 
 
-def _check_place(place: _Place, job: Job) -> None:
+def _check_place(place: _Place, engine: str, out: Path) -> None:
     if place.cluster is None:
         return
-    needed = ["cxray", "pyarrow", job.engine, *(["pydicom", "imagecodecs"] if dicom_library.is_installed() else [])]
-    check_nodes(place.cluster, modules=needed, extra="cluster,dicom", folder=Path(job.work))
+    needed = ["cxray", "pyarrow", engine, *(["pydicom", "imagecodecs"] if dicom_library.is_installed() else [])]
+    check_nodes(place.cluster, modules=needed, extra="cluster,dicom", folder=out)
+
+
+@contextlib.contextmanager
+def _clean_if_not_begun(out: Path) -> Iterator[None]:
+    """Leave nothing behind when the work cannot begin, so that the same command can simply be given again."""
+    try:
+        yield
+    except BaseException:
+        if not (out / WORK / JOB).exists() and not rundir.is_complete(out):
+            shutil.rmtree(out / WORK, ignore_errors=True)
+            (out / rundir.MARKER).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # it held something of the user's
+                out.rmdir()
+        raise
 
 
 def _work(job: Job, place: _Place) -> list[Outcome]:
@@ -285,6 +302,9 @@ def _work(job: Job, place: _Place) -> list[Outcome]:
             progress.say(f"Stopped. {done} of {job.films} films are done; --resume goes on from there.")
             raise
         before, left = left, parts.missing()
+        if left:
+            reason = problems[0].problem if problems else UNKNOWN_REASON
+            progress.say(f"{len(left)} blocks are not done, the first because: {reason}")
         if len(left) == len(before):
             break
     return problems
