@@ -12,12 +12,15 @@ import pytest
 from cxray.errors import DataError, UsageError
 from cxray.explain.attribution import (
     CLASS_ACTIVATION,
+    CONTRAST,
     OCCLUSION,
     chosen_class,
     class_activation,
+    contrast,
     explain_films,
     method_of,
     occlusion,
+    reference_map,
 )
 from cxray.explain.grid import upsample
 from cxray.explain.opened import OpenedModel, log_odds
@@ -39,6 +42,25 @@ def test_cells_add_up_to_the_score_and_only_the_disc_speaks(model: OpenedModel) 
     assert (found.method, found.class_name, found.is_flat) == (CLASS_ACTIVATION, "PNEUMONIA", False)
     row, column = found.peak(56, 56)
     assert (row // 8, column // 8) == (2, 4)
+
+
+def test_contrast_takes_away_what_other_films_show_too(model: OpenedModel) -> None:
+    film, healthy = np.maximum(disc_film(2, 4), disc_film(5, 1)), disc_film(5, 1)
+    reference = reference_map(model, healthy[np.newaxis], 1)
+    found = explain_films(model, film[np.newaxis], 1, method=CONTRAST, reference=reference)[0]
+    expected = np.zeros((7, 7))
+    expected[2, 4] = BRIGHT_GAIN * (230 / 255 - 0.5) / 49
+    np.testing.assert_allclose(found.values, expected, atol=1e-6)
+    assert found.method == CONTRAST
+    assert found.bias == pytest.approx(activation(model, healthy).log_odds, abs=1e-5)
+    assert found.values.sum() + found.bias == pytest.approx(found.log_odds, abs=1e-5)
+
+
+def test_contrast_needs_films_without_the_class_and_of_one_size(model: OpenedModel) -> None:
+    with pytest.raises(UsageError, match="Contrast needs films without the class, but there is none"):
+        reference_map(model, np.zeros((0, 56, 56), np.uint8), 1)
+    with pytest.raises(ValueError, match=r"A reference of \(3, 3\) cells does not fit a map of \(7, 7\)"):
+        contrast(activation(model, disc_film()), np.zeros((3, 3)))
 
 
 def test_the_map_of_the_other_class_is_the_negative(model: OpenedModel) -> None:

@@ -179,7 +179,9 @@ def test_axe_finds_nothing_serious(browser, report, scheme, level):
     page.goto(f"{report.as_uri()}#{'expert' if level == 'expert' else 'trust'}")
     page.evaluate("for (const part of document.querySelectorAll('details')) part.open = true")
     page.evaluate((Path(axe.__file__).parent / "axe.min.js").read_text("utf-8"))
-    found = page.evaluate("axe.run()")["violations"]
+    # Colours are all that the dark scheme changes, and a whole run takes seconds.
+    rules = "{runOnly: ['color-contrast']}" if scheme == "dark" else "{}"
+    found = page.evaluate(f"axe.run({rules})")["violations"]
     context.close()
     serious = [
         (one["id"], one["help"], [node["html"][:160] for node in one["nodes"][:3]])

@@ -63,6 +63,20 @@ def test_the_card_is_measured_written_and_obeyed(bundle: Path, discs: Path, tmp_
     assert (tmp_path / "e.png").is_file()
 
 
+def test_contrast_takes_its_reference_from_the_card(bundle: Path, discs: Path, tmp_path: Path) -> None:
+    film = discs / "PNEUMONIA" / "patient-P00-0.png"
+    early = run("explain", bundle, film, "--out", tmp_path / "e.png", "--method", "contrast", "--untested-maps")
+    assert isinstance(early.exception, CxrayError)
+    assert "this model's card has none" in str(early.exception)
+    card = run("explain", bundle, "--card", discs, "--method", "contrast", "--json", "--engine", "onnxruntime")
+    (part,) = json.loads(card.stdout)["classes"]
+    assert (part["method"], np.shape(part["reference"])) == ("contrast", (7, 7))
+    assert {one["name"]: one for one in part["measures"]}["pointing_game"]["value"] == 1
+    shown = run("explain", bundle, film, "--out", tmp_path / "e.png", "--json")  # the kind that passed is drawn
+    found = json.loads(shown.stdout)
+    assert (found["map"] or {}).get("method") == ("contrast" if part["maps"] == "shown" else None)
+
+
 def test_too_few_films_leave_the_maps_untested(bundle: Path, discs: Path, tmp_path: Path) -> None:
     result = run("explain", bundle, "--card", discs, "--films", 5, "--out", tmp_path / "card.json")
     assert result.exit_code == 0, result.output

@@ -135,7 +135,7 @@ def test_a_judgement_under_a_protocol(tables, protocol, tmp_path):
     roles = {(record.name, record.slice): record.role for record in found.records}
     assert roles["auroc", ""] == "primary"
     assert roles["sensitivity", ""] == roles["sensitivity", "sex=F"] == "secondary"
-    assert roles["specificity", ""] == roles["sensitivity", "label=NORMAL"] == "exploratory"
+    assert roles["specificity", ""] == roles["specificity", "label=NORMAL"] == "exploratory"
     assert roles["least_gain_in_harm_range", ""] == "secondary"
     facts = found.facts["protocol"]
     assert facts["primary"]["PNEUMONIA"]["met"] is True

@@ -20,7 +20,7 @@ from cxray.errors import UsageError
 @click.option("--class", "class_name", default="", help="The class to explain; default: the positive one.")
 @click.option(
     "--method",
-    type=click.Choice(["class_activation", "occlusion"]),
+    type=click.Choice(["class_activation", "contrast", "occlusion"]),
     default=None,
     help="Kind of map; default: what passed its tests.",
 )

@@ -20,7 +20,7 @@ from cxray.evaluate.floor import match_paths
 from cxray.evaluate.paired import holm, paired_difference
 from cxray.evaluate.ranking import auroc_interval, paired_test
 from cxray.evaluate.reading import Marks, ReaderJudgement, judge_readers
-from cxray.evaluate.record import LEVEL, Codes, Estimate, Flags, Floats, withhold
+from cxray.evaluate.record import LEVEL, Codes, Estimate, Flags, Floats, numbers, withhold
 from cxray.evaluate.screening import Task, screen, tasks
 from cxray.records import Predictions
 
@@ -108,11 +108,11 @@ def _beside(task: Task, marks: Marks, place: Codes, cut: float | None, level: fl
         return
     cases, films = (np.array(part, dtype=np.int64) for part in zip(*pairs, strict=True))
     inside = _at(task, films)
-    numbers = marks.numbers()
+    given = marks.numbers()
     for mode, mode_name in enumerate(marks.modes):
         for reader, name in enumerate(marks.readers):
-            if numbers is not None:
-                yield _ranked(inside, numbers[mode, reader, cases], (mode_name, name), level)
+            if given is not None:
+                yield _ranked(inside, given[mode, reader, cases], (mode_name, name), level)
             elif cut is not None:
                 calls = np.asarray(marks.mark[mode, reader, cases] == task.label, dtype=bool)
                 yield from _decided(inside, calls, inside.scores >= cut, (mode_name, name), level)
@@ -152,13 +152,13 @@ def _columns(rows: list[_Row]) -> Columns:
     return {
         **{name: np.array(values, dtype=object) for name, values in words.items()},
         "films": np.array([row.films for row in rows], dtype=np.int64),
-        "reader_value": _numbers([row.own.value for row in rows]),
-        "low": _numbers([row.own.low for row in rows]),
-        "high": _numbers([row.own.high for row in rows]),
-        "model_value": _numbers([row.model.value for row in rows]),
-        "difference": _numbers([row.difference.value for row in rows]),
-        "difference_low": _numbers([row.difference.low for row in rows]),
-        "difference_high": _numbers([row.difference.high for row in rows]),
+        "reader_value": numbers([row.own.value for row in rows]),
+        "low": numbers([row.own.low for row in rows]),
+        "high": numbers([row.own.high for row in rows]),
+        "model_value": numbers([row.model.value for row in rows]),
+        "difference": numbers([row.difference.value for row in rows]),
+        "difference_low": numbers([row.difference.low for row in rows]),
+        "difference_high": numbers([row.difference.high for row in rows]),
         "p_holm": np.array(adjusted, dtype=np.float64),
         "withheld": np.array([row.own.withheld or row.difference.withheld for row in rows], dtype=object),
     }
@@ -169,12 +169,8 @@ def _agreement(judged: ReaderJudgement) -> Columns:
     return {
         "between": np.array([record.slice.removeprefix("mode=") for record in found], dtype=object),
         "measure": np.array([record.name for record in found], dtype=object),
-        "value": _numbers([record.value for record in found]),
-        "low": _numbers([record.low for record in found]),
-        "high": _numbers([record.high for record in found]),
+        "value": numbers([record.value for record in found]),
+        "low": numbers([record.low for record in found]),
+        "high": numbers([record.high for record in found]),
         "withheld": np.array([record.withheld for record in found], dtype=object),
     }
-
-
-def _numbers(values: list[float | None]) -> Floats:
-    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)

@@ -21,7 +21,7 @@ from cxray.errors import DataError
 from cxray.evaluate import clusters
 from cxray.evaluate.evaluation import Evaluation, stack
 from cxray.evaluate.ranking import auroc_interval, paired_test
-from cxray.evaluate.record import Context, Estimate, Floats, Record, withhold
+from cxray.evaluate.record import Context, Estimate, Floats, Record, numbers, withhold
 from cxray.evaluate.screening import Task, screen, tasks
 from cxray.records import Predictions
 from cxray.tables import Column, as_numbers, read_table
@@ -191,9 +191,6 @@ def _why_not(task: Task, found: _Matched, rows: list[_Row]) -> str:
 
 
 def _columns(rows: list[_Row]) -> Columns:
-    def numbers(values: list[float | None]) -> Floats:
-        return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
-
     rows = sorted(rows, key=lambda row: -(row.auroc.value or 0.0))
     return {
         "probe": np.array([row.probe for row in rows], dtype=object),

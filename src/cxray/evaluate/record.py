@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -67,6 +67,11 @@ def estimate(value: float, low: float, high: float, method: str) -> Estimate:
     if abs(high - value) < _ROUNDING:
         high = max(high, value)
     return Estimate(value, low, high, method)
+
+
+def numbers(values: Iterable[float | None]) -> Floats:
+    """A column of a table from values that may be absent, which become NaN."""
+    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -1,9 +1,10 @@
 """Maps: how much each part of a film adds to the log-odds of a class.
 
 `class_activation` reads the answer from the graph's last feature map and linear head, at no cost beyond the
-prediction; its cells add up to the score exactly. `occlusion` needs nothing but scores: it covers one place after the
-other and watches the score. Both are signed and in log-odds, so a film without evidence has a pale map instead of a
-map stretched to full colour.
+prediction; its cells add up to the score exactly. `contrast` subtracts the mean map of films without the class, so
+that what lights up on every film is gone; it adds up just as well, from the mean of those films on. `occlusion` needs
+nothing but scores: it covers one place after the other and watches the score. All are signed and in log-odds, so a
+film without evidence has a pale map instead of a map stretched to full colour.
 
 Sources: Zhou et al., "Learning deep features for discriminative localization", CVPR 2016 (class activation; for a
 pooled linear head it is Grad-CAM of Selvaraju et al., ICCV 2017, times the number of cells and before its cut at 0);
@@ -24,7 +25,7 @@ from cxray.explain.grid import Map, upsample
 from cxray.explain.occlude import occlude
 from cxray.explain.opened import OpenedModel, log_odds
 
-CLASS_ACTIVATION, OCCLUSION = "class_activation", "occlusion"
+CLASS_ACTIVATION, CONTRAST, OCCLUSION = "class_activation", "contrast", "occlusion"
 # Patches a side: with the second, shifted tiling and the second look around the peak 77 films.
 OCCLUSION_PLACES = 6
 # A map whose cells differ by less than this in all cannot change a probability by more than about one point.
@@ -36,8 +37,8 @@ class Attribution:
     """One map of one film for one class.
 
     `values` float32 (h, w): what each cell adds to the log-odds, negative where it speaks against the class; the
-    cells tile the prepared film. For class activation with two classes or findings, `values.sum() + bias` is
-    `log_odds`; `bias` is NaN where no such sum exists. `is_flat`: the cells hardly differ, there is nothing to see.
+    cells tile the prepared film. For class activation and contrast with two classes or findings, `values.sum() + bias`
+    is `log_odds`; `bias` is NaN where no such sum exists. `is_flat`: the cells hardly differ, there is nothing to see.
     """
 
     values: Map
@@ -99,13 +100,48 @@ def occlusion(
     return _attributions(model, values[np.newaxis], logits, np.full(1, np.nan), class_index, method=OCCLUSION)[0]
 
 
+def reference_map(model: OpenedModel, others: npt.NDArray[Any], class_index: int) -> Map:
+    """The mean class activation map (h, w) of prepared films (N, height, width) without the class.
+
+    Raises:
+        UsageError: the model has no pooled linear head, or there is no such film.
+        DataError: as `class_activation`.
+    """
+    if not len(others):
+        raise UsageError("Contrast needs films without the class, but there is none.", "Add films of other classes.")
+    maps = class_activation(model, model.run(others), class_index)
+    return np.asarray(np.mean([one.values for one in maps], axis=0), dtype=np.float32)
+
+
+def contrast(one: Attribution, reference: npt.NDArray[Any]) -> Attribution:
+    """A class activation map less the `reference` map (h, w) of films without the class.
+
+    Its cells add up from the mean log-odds of those films, `bias`, to the film's own. Raises ValueError for a
+    reference of another size.
+    """
+    if one.values.shape != np.shape(reference):
+        raise ValueError(f"A reference of {np.shape(reference)} cells does not fit a map of {one.values.shape}.")
+    values = np.asarray(one.values - np.asarray(reference), dtype=np.float32)
+    return dataclasses.replace(one, values=values, method=CONTRAST, bias=one.bias + float(np.sum(reference)))
+
+
 def explain_films(
-    model: OpenedModel, films: npt.NDArray[Any], class_index: int, *, method: str = ""
+    model: OpenedModel,
+    films: npt.NDArray[Any],
+    class_index: int,
+    *,
+    method: str = "",
+    reference: npt.NDArray[Any] | None = None,
 ) -> list[Attribution]:
-    """Maps of prepared films (N, height, width) by `method`, by default the model's own (`method_of`)."""
-    if (method or method_of(model)) == CLASS_ACTIVATION:
-        return class_activation(model, model.run(films), class_index)
-    return [occlusion(model, film, class_index) for film in films]
+    """Maps of prepared films (N, height, width) by `method`, by default the model's own (`method_of`); contrast needs
+    its `reference`."""
+    method = method or method_of(model)
+    if method == OCCLUSION:
+        return [occlusion(model, film, class_index) for film in films]
+    maps = class_activation(model, model.run(films), class_index)
+    if method == CLASS_ACTIVATION or reference is None:
+        return maps
+    return [contrast(one, reference) for one in maps]
 
 
 def method_of(model: OpenedModel) -> str:

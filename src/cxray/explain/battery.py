@@ -19,7 +19,7 @@ from scipy import ndimage
 from cxray import progress
 from cxray.evaluate.ranking import auroc_interval
 from cxray.explain import faithfulness
-from cxray.explain.attribution import CLASS_ACTIVATION, Attribution, explain_films, method_of
+from cxray.explain.attribution import CONTRAST, OCCLUSION, Attribution, Map, explain_films, method_of, reference_map
 from cxray.explain.grid import upsample
 from cxray.explain.lungs import lung_field
 from cxray.explain.measures import MapTest, Measure
@@ -139,7 +139,9 @@ def run_battery(
     `method` is the kind of map, by default the model's own. `others` are further models with the films of the class as
     they prepare them (N, height, width).
     """
-    explain = functools.partial(explain_films, method=method or method_of(model))
+    explain = _explainer(method or method_of(model), sample.others)
+    if method == CONTRAST:  # the films without the class are prepared for this model only
+        others = [(other, films) for other, films in others if other.card == model.card]
     called = _called(model, sample, class_index, explain)
     measures: list[Measure] = []
     if len(called.films):
@@ -153,6 +155,22 @@ def run_battery(
         measures += [test.without(0, reason) for test in (DELETION, INSERTION, HEAD, WEIGHTS, REPEATABLE)]
     measures += model_findings(model, sample, class_index)
     return measures, _scale(called)
+
+
+def _explainer(method: str, others: npt.NDArray[np.uint8]) -> _Explain:
+    """How maps of `method` are made; contrast is against the films without the class as each model sees them."""
+    if method != CONTRAST:
+        return functools.partial(explain_films, method=method)
+    known: list[tuple[OpenedModel, Map]] = []
+
+    def explain(model: OpenedModel, films: npt.NDArray[Any], class_index: int) -> list[Attribution]:
+        found = next((reference for one, reference in known if one is model), None)
+        if found is None:
+            found = reference_map(model, others, class_index)
+            known.append((model, found))
+        return explain_films(model, films, class_index, method=CONTRAST, reference=found)
+
+    return explain
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -207,7 +225,7 @@ def _randomised(model: OpenedModel, called: _Called, class_index: int) -> list[M
     maps = called.maps[:_COSTLY_FILMS]
     null = np.array([[_alike(one, faithfulness.null_map(one.values, rng)) for _ in range(10)] for one in maps])
     found = []
-    if maps[0].method != CLASS_ACTIVATION:
+    if maps[0].method == OCCLUSION:
         found.append(HEAD.without(0, "this kind of map does not use the last layer; the whole network is shuffled"))
     else:
         twins = called.explain(with_random_head(model, rng), films, class_index)
@@ -235,7 +253,7 @@ def _repeatable(model: OpenedModel, called: _Called, class_index: int) -> Measur
     def make(films: Any) -> list[npt.NDArray[np.float32]]:
         return [one.values for one in called.explain(model, films, class_index)]
 
-    is_free = called.maps[0].method == CLASS_ACTIVATION
+    is_free = called.maps[0].method != OCCLUSION
     films = called.films if is_free else called.films[:_COSTLY_FILMS]
     values = [faithfulness.shift_similarity(film, make) for film in films]
     return REPEATABLE.mean(np.array(values))

@@ -39,12 +39,16 @@ class Verdict:
 
 @dataclasses.dataclass(frozen=True)
 class ClassCard:
-    """The measures for one class and one `method` of maps, and their scale: log-odds of a cell that get full colour."""
+    """The measures for one class and one `method` of maps, and their scale: log-odds of a cell that get full colour.
+
+    `reference` is what contrast subtracts: rows of cells, the mean map of films without the class; else empty.
+    """
 
     class_name: str
     method: str
     measures: tuple[Measure, ...]
     scale: float
+    reference: tuple[tuple[float, ...], ...] = ()
 
     def verdict(self) -> Verdict:
         """What the measures say about showing maps."""
@@ -122,6 +126,7 @@ class Card:
                     "scale": part.scale,
                     **dataclasses.asdict(part.verdict()),
                     "findings": part.findings(),
+                    **({"reference": [list(row) for row in part.reference]} if part.reference else {}),
                     "measures": [one.to_dict() for one in part.measures],
                 }
                 for part in self.classes
@@ -167,6 +172,7 @@ def load_card(folder: Path, model: str) -> Card | None:
                 part["method"],
                 tuple(Measure.from_dict(one) for one in part["measures"]),
                 float(part["scale"]),
+                tuple(tuple(float(cell) for cell in row) for row in part.get("reference", ())),
             )
             for part in table["classes"]
         )

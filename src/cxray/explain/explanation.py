@@ -15,17 +15,20 @@ import numpy.typing as npt
 from cxray.config import InputCard
 from cxray.data.decode import decode_file
 from cxray.data.prepare import prepare
+from cxray.errors import UsageError
 from cxray.explain.acquisition import Effect, acquisition_effects
 from cxray.explain.attribution import (
     CLASS_ACTIVATION,
+    CONTRAST,
     OCCLUSION,
     Attribution,
     chosen_class,
     class_activation,
+    contrast,
     method_of,
     occlusion,
 )
-from cxray.explain.card import NO_CARD, Card, Verdict, load_card
+from cxray.explain.card import NO_CARD, Card, ClassCard, Verdict, load_card
 from cxray.explain.neighbours import Neighbour, nearest
 from cxray.explain.opened import OpenedModel
 from cxray.runtime.familiar import Reference
@@ -98,7 +101,8 @@ def explain_file(
         model: the opened model.
         path: the film.
         class_name: the class to explain; by default the positive of two, else the one the film scores highest for.
-        method: "class_activation" or "occlusion"; by default the kind of map that passed its tests, else the cheapest.
+        method: "class_activation", "contrast" or "occlusion"; by default the most precise kind of map that passed its
+            tests, else the cheapest.
         untested: show the map even when the card does not allow it; the verdict then still says so.
 
     Raises:
@@ -116,7 +120,7 @@ def explain_file(
     kind = method or _best_method(model, card, name)
     verdict = card.verdict(name, kind) if card else NO_CARD
     part = card.of(name, kind) if card else None
-    found = map_of(model, film, outputs, index, kind) if verdict.may_show or untested else None
+    found = map_of(model, film, outputs, index, kind, part) if verdict.may_show or untested else None
     neighbours, no_neighbours = _neighbours(model, outputs, path)
     return Explanation(
         path=path,
@@ -163,20 +167,30 @@ def display_card(card: InputCard) -> InputCard:
     return dataclasses.replace(card, height=height, width=width)
 
 
-def map_of(model: OpenedModel, film: npt.NDArray[np.uint8], outputs: Any, index: int, kind: str) -> Attribution:
-    """The map of one prepared film whose `outputs` are at hand, by the method `kind`.
+def map_of(
+    model: OpenedModel, film: npt.NDArray[np.uint8], outputs: Any, index: int, kind: str, part: ClassCard | None = None
+) -> Attribution:
+    """The map of one prepared film whose `outputs` are at hand, by the method `kind`; `part` is its part of the card.
 
     Raises:
-        UsageError: the model does not allow that kind of map.
+        UsageError: the model does not allow that kind of map, or contrast has no card to take its reference from.
     """
+    if kind == OCCLUSION:
+        return occlusion(model, film, index)
+    found = class_activation(model, outputs, index)[0]
     if kind == CLASS_ACTIVATION:
-        return class_activation(model, outputs, index)[0]
-    return occlusion(model, film, index)
+        return found
+    if part is None or not part.reference:
+        raise UsageError(
+            "Contrast compares with films without the class, which the card holds; this model's card has none.",
+            "Make it: cxray explain BUNDLE --card DATA --method contrast",
+        )
+    return contrast(found, np.array(part.reference))
 
 
 def _best_method(model: OpenedModel, card: Card | None, class_name: str) -> str:
-    """The most precise kind of map that passed: occlusion where it was tested, else the model's cheapest."""
-    for kind in (OCCLUSION, CLASS_ACTIVATION):
+    """The most precise kind of map that passed: occlusion where it was tested, then contrast, else the cheapest."""
+    for kind in (OCCLUSION, CONTRAST, CLASS_ACTIVATION):
         if card and card.verdict(class_name, kind).may_show:
             return kind
     return method_of(model)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from cxray.explain.attribution import CLASS_ACTIVATION
+from cxray.explain.attribution import CLASS_ACTIVATION, CONTRAST, OCCLUSION
 from cxray.explain.explanation import Explanation
 from cxray.explain.neighbours import Neighbour
 from cxray.explain.overlay import COLOUR_MAP, film_as_rgb, overlay, scale_of
@@ -26,7 +26,11 @@ INK, MUTED, RULE, WARM, COLD, ALARM = "#1d2733", "#5c6776", "#d9dde3", "#b5502b"
 _INCHES = (13.2, 8.6)
 _DOTS_PER_INCH = 130
 _EFFECTS_SHOWN = 6
-_METHODS = {CLASS_ACTIVATION: "class activation", "occlusion": "occlusion"}
+_METHODS = {
+    CLASS_ACTIVATION: "class activation",
+    CONTRAST: "class activation, beyond films without the class",
+    OCCLUSION: "occlusion",
+}
 _GATE = {
     "inside": "Like the films the model was trained on.",
     "outside": "Unlike the films the model was trained on: the score means little.",
@@ -101,7 +105,7 @@ def _colour_bar(axes: Axes, scale: float, method: str) -> None:
     colours = ScalarMappable(Normalize(-scale, scale), COLOUR_MAP)
     place = figure.add_axes((0.355, 0.417, 0.31, 0.012))
     bar = figure.colorbar(colours, cax=place, orientation="horizontal", ticks=[-scale, 0, scale])
-    unit = "log-odds a cell adds" if method == CLASS_ACTIVATION else "log-odds lost when covered"
+    unit = "log-odds a cell adds" if method != OCCLUSION else "log-odds lost when covered"
     bar.ax.set_xticklabels([f"−{scale:.2g} against", unit, f"for +{scale:.2g}"], fontsize=8.5, color=INK)
     left, _, right = bar.ax.get_xticklabels()
     left.set_horizontalalignment("left")

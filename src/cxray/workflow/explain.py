@@ -14,7 +14,7 @@ from cxray.config import InputCard
 from cxray.data.intake import read_inputs
 from cxray.data.prepare import prepare_file
 from cxray.errors import BundleError, DataError, UnreadableImage, UsageError
-from cxray.explain.attribution import method_of
+from cxray.explain.attribution import CONTRAST, method_of, reference_map
 from cxray.explain.battery import run_battery
 from cxray.explain.card import NAME, Card, ClassCard, load_card, new_card, save_card
 from cxray.explain.explanation import Explanation, explain_file
@@ -130,7 +130,9 @@ def _class_card(
     sample = Sample(films, rest, kept, opacities)
     method = request.method or method_of(model)
     measures, scale = run_battery(model, sample, class_index, method=method, others=twins)
-    return ClassCard(name, method, tuple(measures), scale)
+    reference = reference_map(model, rest, class_index) if method == CONTRAST else np.zeros((0, 0))
+    cells = tuple(tuple(round(float(cell), 6) for cell in row) for row in reference)
+    return ClassCard(name, method, tuple(measures), scale, cells)
 
 
 @dataclasses.dataclass(frozen=True)

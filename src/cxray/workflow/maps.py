@@ -18,13 +18,14 @@ from cxray.config import InputCard
 from cxray.data.prepare import prepare_file
 from cxray.errors import UnreadableImage
 from cxray.evaluate.evaluation import Evaluation
-from cxray.explain.attribution import CLASS_ACTIVATION, OCCLUSION
+from cxray.explain.attribution import CLASS_ACTIVATION, CONTRAST, OCCLUSION
+from cxray.explain.card import ClassCard
 from cxray.explain.explanation import card_of, map_of
 from cxray.explain.opened import OpenedModel, open_bundle
 from cxray.explain.overlay import overlay, scale_of
 
-# The cheaper kind first: it comes with the score, the other scores a film some hundred times.
-_KINDS = (CLASS_ACTIVATION, OCCLUSION)
+# The cheaper kinds first: they come with the score, the last scores a film some hundred times.
+_KINDS = (CONTRAST, CLASS_ACTIVATION, OCCLUSION)
 
 
 def film_maps(evaluation: Evaluation, bundle: Path | None, films: Mapping[str, Path], *, side: int) -> dict[str, bytes]:
@@ -44,22 +45,20 @@ def film_maps(evaluation: Evaluation, bundle: Path | None, films: Mapping[str, P
     part = card.of(label, kind) if card and kind else None
     if part is None or label not in model.classes:
         return {}
-    found = {
-        name: _map_png(model, path, label=label, kind=kind, scale=part.scale, side=side) for name, path in films.items()
-    }
+    found = {name: _map_png(model, path, part, side=side) for name, path in films.items()}
     return {name: png for name, png in found.items() if png}
 
 
-def _map_png(model: OpenedModel, path: Path, *, label: str, kind: str, scale: float, side: int) -> bytes:
+def _map_png(model: OpenedModel, path: Path, part: ClassCard, *, side: int) -> bytes:
     try:
         film = prepare_file(path, model.card)
         large = prepare_file(path, _enlarged(model.card, side))
     except UnreadableImage:
         return b""
     outputs = model.run(film[np.newaxis])
-    found = map_of(model, film, outputs, model.classes.index(label), kind)
+    found = map_of(model, film, outputs, model.classes.index(part.class_name), part.method, part)
     stream = io.BytesIO()
-    Image.fromarray(overlay(large, found, scale_of(found, scale))).save(stream, format="PNG", optimize=True)
+    Image.fromarray(overlay(large, found, scale_of(found, part.scale))).save(stream, format="PNG", optimize=True)
     return stream.getvalue()
 
 
