@@ -34,12 +34,13 @@ NOT_RUN = (
     (r"^cxray pacs (watch|listen|dicomweb|doctor|check|folder)", "needs a PACS; `tests/pacs` runs it against Orthanc"),
     (r"^cxray pacs", "needs the work of a node; `tests/pacs` makes it"),
     (r"^cxray deidentify|chest_dicom|runs/dicom", "needs DICOM films; `tests/workflow` makes them"),
+    (r"^cxray cluster", "needs Ray and minutes; `tests/cluster` runs it"),
     (r"--resume", "needs a call that was killed; `tests/workflow` kills one"),
     (r"bfloat16", "needs OpenVINO and a processor that knows bfloat16"),
     (r"--card ", "minutes of covering and shuffling; `tests/explain` does it with a small network"),
     (r"onnx-int8", "half a minute of quantising; `tests/workflow` does it"),
 )
-_COMMAND = re.compile(r"^(?:\$ )?((?:[A-Z_]+=\S+ )*)((?:\.venv/bin/)?cxray [^\n]*)$")
+_COMMAND = re.compile(r"^(?:\$ |ExecStart=)?(?:[A-Z_]+=\S+ )*(?:\S*/bin/)?(cxray [^\n]*)$")
 _INLINE = re.compile(r"`(cxray [a-z][^`\n]*)`")
 
 
@@ -103,7 +104,7 @@ def _commands(page: Path, lines: Sequence[str]) -> Iterator[Snippet]:
                 text = text[:-1] + lines[number].strip()
             match = _COMMAND.match(text)
             if match:
-                yield Snippet(page, start + 1, "command", match.group(2).removeprefix(".venv/bin/"))
+                yield Snippet(page, start + 1, "command", match.group(1))
         number += 1
 
 
@@ -198,7 +199,7 @@ def overview() -> str:
         "# How these pages are tested\n",
         f"The pages hold {total} command lines of `cxray`. Each is read by the real parser, with options, recipes and",
         f"settings; {run} are run on synthetic films by every test run, one of each form where lines differ in",
-        "names of files only. Blocks of Python run too, TOML and JSON are parsed, commands and options named in running text",
+        "names of files only. Blocks of Python run too, TOML and JSON are parsed, commands and options in running text",
         "must exist, and links must lead somewhere. The tutorial runs from top to bottom, as a page and as a notebook.",
         "These lines are not run by the ordinary tests:\n",
     ]
