@@ -92,6 +92,25 @@ def test_a_child_that_dies_costs_one_film() -> None:
     assert with_pool(work) == ["decoder_crashed", "decoded", "1"]
 
 
+def test_a_start_that_is_given_up_leaves_no_child() -> None:
+    async def begin_and_give_up() -> list[int]:
+        pool = DecoderPool(count=2, seconds=20.0, memory_bytes=MEMORY)
+        starting = asyncio.create_task(pool.start())
+        while len(pool.process_ids) < 2:
+            await asyncio.sleep(0)
+        begun = pool.process_ids
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+        # At once: whoever gave up ends the loop next, and nobody would wait for them any more.
+        assert [child for child in begun if Path(f"/proc/{child}").exists()] == []
+        await pool.stop()
+        return begun
+
+    if not Path("/proc/self").exists():
+        pytest.skip("needs /proc")
+    assert len(asyncio.run(begin_and_give_up())) == 2
+
+
 def test_a_caller_who_leaves_costs_no_child() -> None:
     async def work(pool: DecoderPool) -> tuple[list[int], list[int], str]:
         before = pool.process_ids

@@ -17,6 +17,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Coroutine
 from typing import Any
 
 import numpy as np
@@ -74,7 +75,7 @@ class DecoderPool:
 
     async def start(self) -> None:
         """Start all children and wait until each answers."""
-        await asyncio.gather(*(self._add() for _ in range(self.count)))
+        await all_of(*(self._add() for _ in range(self.count)))
 
     async def stop(self) -> None:
         """Kill all children."""
@@ -170,6 +171,14 @@ class DecoderPool:
         child.line.close()
         child.process.kill()
         await asyncio.to_thread(child.process.wait)
+
+
+async def all_of(*work: Coroutine[Any, Any, None]) -> None:
+    """Do all at once and return when none is under way any more, not even when one failed or the caller was cancelled;
+    plain `gather` would leave the others, and the children that they are ending, to themselves."""
+    for outcome in await asyncio.gather(*work, return_exceptions=True):
+        if isinstance(outcome, BaseException):
+            raise outcome
 
 
 def _environment() -> dict[str, str]:

@@ -19,7 +19,7 @@ from cxray.runtime.gate import Verdict
 from cxray.serve.admission import Admission
 from cxray.serve.audit_log import AuditLog
 from cxray.serve.batching import Row
-from cxray.serve.decoders import Decoded, DecoderPool
+from cxray.serve.decoders import Decoded, DecoderPool, all_of
 from cxray.serve.heat_map import HeatMaps, load_libraries
 from cxray.serve.metrics import Metrics
 from cxray.serve.models import Models, ServedModel
@@ -58,6 +58,7 @@ class Service:
         self.is_draining = False
         self.loading: asyncio.Task[None] | None = None
         self._heat_maps: dict[str, HeatMaps] = {}
+        self._warming: asyncio.Task[None] | None = None
 
     @property
     def is_ready(self) -> bool:
@@ -66,13 +67,17 @@ class Service:
 
     async def start(self) -> None:
         """Start the decoders and load the models; returns when every model is ready or failed."""
-        await asyncio.gather(self.decoders.start(), self.models.load())
+        await all_of(self.decoders.start(), self.models.load())
         for model in self.models:
             if model.evidence:
                 self.metrics.expect(model.name, model.evidence.scores())
+        # Only now: ready comes first, and the first map need not wait for libraries either.
+        self._warming = asyncio.create_task(asyncio.to_thread(load_libraries))
 
     async def stop(self) -> None:
         """Let go of everything."""
+        if self._warming:
+            await asyncio.gather(self._warming, return_exceptions=True)
         await self.models.stop()
         await self.decoders.stop()
         if self.audit_log:
