@@ -36,14 +36,16 @@ def run_on_ray(
     """
     from ray import tune
 
-    desk = _Desk(proposals, begin, folder_of, value_of)
+    from cxray.cluster.sweep_tune import search_at
+
+    desk = Desk(proposals, begin, folder_of, value_of)
     trials = desk.waiting()
     if trials == 0:
         return {}
     storage = folder_of(desk.first()).parent.parent / ".ray"
     tuner = tune.Tuner(
         tune.with_resources(tune.with_parameters(_trainable, work=work), {n: a for n, a in needs.items() if a}),
-        tune_config=tune.TuneConfig(search_alg=_searcher(desk), num_samples=trials),
+        tune_config=tune.TuneConfig(search_alg=search_at(desk), num_samples=trials),
         run_config=tune.RunConfig(
             name="sweep",
             storage_path=str(storage),
@@ -60,7 +62,7 @@ def run_on_ray(
     return desk.failures
 
 
-class _Desk:
+class Desk:
     """Hands trials that still have to run to Tune, and takes their results back."""
 
     def __init__(
@@ -114,26 +116,6 @@ class _Desk:
             count += 1
         self._held = trial
         return count
-
-
-def _searcher(desk: _Desk) -> Any:
-    """Our proposals as a search algorithm of Ray Tune."""
-    from ray.tune.search import Searcher
-
-    class Search(Searcher):  # type: ignore[misc, unused-ignore]
-        def suggest(self, trial_id: str) -> Any:
-            return desk.take(trial_id) or Searcher.FINISHED
-
-        def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
-            desk.give_back(trial_id, is_error=error)
-
-        def save(self, checkpoint_path: str) -> None:
-            """Nothing: what is finished stands in the trials' own folders."""
-
-        def restore(self, checkpoint_path: str) -> None:
-            """Nothing, as `save`."""
-
-    return Search()
 
 
 def _trainable(config: dict[str, str], work: Callable[[Path], Any]) -> dict[str, Any]:

@@ -66,8 +66,10 @@ def _attempt(command: Sequence[str], workers: int, logs: Path) -> Failed | None:
                 subprocess.Popen([*command, str(rank), str(workers)], stdout=log, stderr=log, env=environment)
             )
         stack.callback(end, processes)
-        rank = _first_failure(processes)
-    return None if rank is None else Failed(rank, processes[rank].returncode, last_words(logs / f"worker-{rank}.log"))
+        first = _first_failure(processes)
+    if first is None:
+        return None
+    return Failed(first, processes[first].returncode, last_words(logs / f"worker-{first}.log"))
 
 
 def _first_failure(processes: Sequence[subprocess.Popen[bytes]]) -> int | None:
