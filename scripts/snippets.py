@@ -41,6 +41,8 @@ NOT_RUN = (
     (r"onnx-int8", "half a minute of quantising; `tests/workflow` does it"),
 )
 _COMMAND = re.compile(r"^(?:\$ |ExecStart=)?(?:[A-Z_]+=\S+ )*(?:\S*/bin/)?(cxray [^\n]*)$")
+# From here on a line speaks to the shell, not to the program.
+_SHELL = ("&", "&&", "|", "||", ";")
 _INLINE = re.compile(r"`(cxray [a-z][^`\n]*)`")
 
 
@@ -68,7 +70,9 @@ class Snippet:
     @property
     def words(self) -> list[str]:
         """A command line as the shell gives it to the program, without `cxray` itself."""
-        return shlex.split(self.text, comments=True)[1:]
+        words = shlex.split(self.text, comments=True)[1:]
+        ends = [place for place, word in enumerate(words) if word in _SHELL or word.startswith((">", "2>"))]
+        return words[: ends[0]] if ends else words
 
 
 def written_pages() -> list[Path]:
