@@ -55,9 +55,9 @@ def stream_table(path: Path) -> Iterator[dict[str, Column]]:
     while True:
         with _readable(path):
             block = next(blocks, None)
-            columns = None if block is None else _columns(path, block)
-        if columns is None:
-            break
+            if block is None:
+                break
+            columns = _columns(path, block)
         rows += block.num_rows
         yield columns
     if not rows:

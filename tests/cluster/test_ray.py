@@ -51,6 +51,7 @@ def test_a_node_without_a_library_is_named(two_nodes: Any, tiny_run: Path, tmp_p
     assert "pip install '.[cluster,dicom]'" in result.exception.next_step
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Ray's, about itself
 def test_a_full_disk_on_one_node_leaves_its_work_to_the_others(two_nodes: Any, tiny_run: Path, tmp_path: Path) -> None:
     films = many_films(tmp_path / "films", 48)
     node = two_nodes.add_node(**NODE, env_vars={"TRAP_FULL_DISK": "1"})
