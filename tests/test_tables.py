@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cxray.errors import DataError
-from cxray.tables import as_numbers, read_table, write_table
+from cxray.tables import as_numbers, read_table, stream_table, write_table
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
@@ -19,6 +19,25 @@ def test_text_survives_a_round_trip(tmp_path: Path, suffix: str) -> None:
     table = read_table(tmp_path / f"t{suffix}")
     assert table["name"].tolist() == names.tolist()
     np.testing.assert_array_equal(as_numbers(table["value"], name="value", source="t"), numbers)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet"])
+def test_a_table_in_blocks_is_the_table(tmp_path: Path, suffix: str) -> None:
+    rows = 100_000 if suffix != ".parquet" else 5000
+    cells = np.array([f"{row:020d}" if row % 3 else "" for row in range(rows)], dtype=object)
+    path = tmp_path / f"t{suffix}"
+    write_table(tmp_path / "t.parquet", {"a": cells, "b": cells[::-1]})
+    if suffix != ".parquet":
+        separator = "\t" if suffix == ".tsv" else ","
+        lines = (separator.join(row) for row in zip(cells, cells[::-1], strict=True))
+        path.write_text(separator.join("ab") + "\n" + "\n".join(lines) + "\n")
+    blocks = list(stream_table(path))
+    assert len(blocks) > 1
+    for name, column in read_table(path).items():
+        assert np.concatenate([block[name] for block in blocks]).tolist() == column.tolist()
+    path.write_text("a,b\n")
+    with pytest.raises(DataError, match="has a header but no rows" if suffix != ".parquet" else "cannot be read"):
+        list(stream_table(path))
 
 
 def test_a_parquet_of_numbers_and_booleans_becomes_text(tmp_path: Path) -> None:

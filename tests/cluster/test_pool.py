@@ -68,7 +68,7 @@ def test_films_that_end_or_hang_a_decoder_do_not_stop_the_rest(tiny_run: Path, t
 
 
 def test_a_killed_command_goes_on_where_it_was(tiny_run: Path, tmp_path: Path) -> None:
-    films, out = many_films(tmp_path / "films", 1500), tmp_path / "out"
+    films, out = many_films(tmp_path / "films", 900), tmp_path / "out"
     command = [sys.executable, "-m", "cxray", "cluster", "predict", str(tiny_run), str(films), "--out", str(out)]
     command += ["--block", "48"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True) as process:
@@ -83,8 +83,8 @@ def test_a_killed_command_goes_on_where_it_was(tiny_run: Path, tmp_path: Path) -
     assert isinstance(other.exception, CxrayError) and "was begun with block = 48" in other.exception.message
     done = run(tiny_run, films, "--out", out, "--block", 48, "--resume")
     assert done.exit_code == 0, done.output
-    kept = int(done.stderr.partition("Resuming: ")[2].partition(" of 1500")[0])
-    assert 96 <= kept < 1500
+    kept = int(done.stderr.partition("Resuming: ")[2].partition(" of 900")[0])
+    assert 96 <= kept < 900
     table = Predictions.read(out / "predictions.parquet")
     assert table.path.tolist() == [str(path) for path in sorted(films.iterdir())]
     for content in range(DRAWN):

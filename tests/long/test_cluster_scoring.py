@@ -6,6 +6,7 @@ every film once, scores bit for bit those of the undisturbed pool.
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from cxray.errors import ClusterError
 from cxray.records import Predictions
 from tests.cluster.conftest import ENDS, many_films, run, set_trap
 from tests.cluster.conftest import two_nodes as two_nodes
@@ -88,3 +90,39 @@ def test_command_and_cluster_are_killed_and_another_cluster_goes_on(
     assert resumed.returncode == 8, resumed.stderr
     assert f"Resuming: {kept * BLOCK} of {FILMS} films are done" in resumed.stderr
     check(out, undisturbed)
+
+
+def test_a_node_without_a_library_is_named(two_nodes: Any, tiny_run: Path, tmp_path: Path) -> None:
+    films = many_films(tmp_path / "films", 16)
+    node = two_nodes.add_node(**NODE, env_vars={"TRAP_ABSENT": "onnxruntime"})
+    try:
+        result = run(tiny_run, films, "--address", two_nodes.address, "--out", tmp_path / "out")
+    finally:
+        two_nodes.remove_node(node)
+    assert isinstance(result.exception, ClusterError), result.output
+    assert "lacks onnxruntime" in result.exception.message
+    assert "pip install '.[cluster,dicom]'" in result.exception.next_step
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Ray's, about itself
+def test_a_full_disk_on_one_node_leaves_its_work_to_the_others(two_nodes: Any, tiny_run: Path, tmp_path: Path) -> None:
+    films = many_films(tmp_path / "films", 48)
+    node = two_nodes.add_node(**NODE, env_vars={"TRAP_FULL_DISK": "1"})
+    try:
+        result = run(tiny_run, films, "--block", 8, "--address", two_nodes.address, "--out", tmp_path / "out")
+    finally:
+        two_nodes.remove_node(node)
+    assert result.exit_code == 0, result.output
+    assert "blocks are not done, the first because: Cannot write" in result.stderr
+    assert "No space left on device" in result.stderr
+    assert len(set(Predictions.read(tmp_path / "out" / "predictions.parquet").path)) == 48
+
+
+def test_a_wrong_token_is_a_sentence(two_nodes: Any, tiny_run: Path, tmp_path: Path) -> None:
+    films = many_films(tmp_path / "films", 1)
+    command = predict_command(tiny_run, films, tmp_path / "out", "--address", two_nodes.address)
+    environment = {**os.environ, "RAY_AUTH_TOKEN": "f" * 32}
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert result.returncode == 9, result.stderr
+    assert "does not accept this program's token" in result.stderr
+    assert "gcs_client" not in result.stderr
