@@ -6,7 +6,10 @@ so results do not depend on where a sweep ran.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,6 +37,7 @@ def run_on_ray(
     Raises:
         ClusterError: Ray gave up as a whole.
     """
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # Tune's own progress would stand between ours
     from ray import tune
 
     from cxray.cluster.sweep_tune import search_at
@@ -54,7 +58,8 @@ def run_on_ray(
         ),
     )
     try:
-        tuner.fit()
+        with contextlib.redirect_stdout(sys.stderr):
+            tuner.fit()
     except Exception as error:  # Ray wraps what happened in types of its own
         raise ClusterError(f"The sweep stopped: {error}", "Run the same command with --resume.") from error
     finally:

@@ -30,6 +30,8 @@ from cxray.workflow.evaluate import evaluate_table
 SELECTED = "selected"
 # Every pair of tables is tested; beyond this the page says nothing more and takes minutes.
 MOST_TABLES = 16
+# As `evaluate.seeds` asks.
+FEWEST_SEEDS = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -197,24 +199,26 @@ def _judge(out: Path, plan: Plan, tables: Mapping[str, Path], notes: list[str]) 
     groups = {name: name.rpartition("-seed")[0] for name in shown}
     command = _compare_command(out, {name: tables[name] for name in shown}, groups)
     named = [Path(f"{name}={tables[name]}") for name in shown]
-    result = compare_tables(
-        named, out / "comparison", goal=Goal(groups=groups if len(plan.seeds) > 1 else {}), overwrite=True,
-        command=command,
-    )  # fmt: skip
-    notes += [f"{record.name} {record.slice}: {_said(record)}" for record in result.records if _is_over_seeds(record)]
-    notes.append(f"The comparison again: {command}")
+    goal = Goal(groups=groups if len(plan.seeds) >= FEWEST_SEEDS else {})
+    result = compare_tables(named, out / "comparison", goal=goal, overwrite=True, command=command)
+    notes += [said for record in result.records if (said := _over_seeds(record))]
+    if not goal.groups:
+        notes.append(f"The spread over seeds needs at least {FEWEST_SEEDS} of them.")
     return "comparison/report.html"
 
 
-def _is_over_seeds(record: Any) -> bool:
-    return record.name in ("auroc_over_seeds", "chance_better")
-
-
-def _said(record: Any) -> str:
-    if record.value is None:
-        return str(record.withheld)
-    limits = "" if record.low is None else f" ({record.low:.3f} to {record.high:.3f})"
-    return f"{record.value:.3f}{limits}"
+def _over_seeds(record: Any) -> str:
+    """The sentence of a record about seeds, "" for other records."""
+    if record.value is None or record.low is None or SELECTED in record.slice.split(" over "):
+        return ""
+    limits = f"{record.low:.3f} to {record.high:.3f}"
+    if record.name == "auroc_over_seeds":
+        recipe = record.slice.removeprefix("recipe=")
+        return f"{recipe} ({record.label}): AUROC {record.value:.3f}; one new seed is expected at {limits}."
+    if record.name == "chance_better":
+        first, _, second = record.slice.partition(" over ")
+        return f"Chance that a new {first} beats a new {second} ({record.label}): {record.value:.2f} ({limits})."
+    return ""
 
 
 def _compare_command(out: Path, tables: Mapping[str, Path], groups: Mapping[str, str]) -> str:
