@@ -18,7 +18,7 @@ from cxray.rundir import atomic_open, printable
 
 Column = npt.NDArray[Any]
 _ROWS_AT_ONCE = 4096
-_BYTES_AT_ONCE = 1 << 20
+_BYTES_AT_ONCE = 1 << 18
 TABLE_SUFFIXES = (".csv", ".parquet", ".tsv")
 
 
