@@ -219,6 +219,8 @@ def _explained(address: str, error: Exception) -> ClusterError:
             "Copy the head node's ~/.ray/auth_token here (or set RAY_AUTH_TOKEN), and start every node with "
             "RAY_AUTH_MODE=token.",
         )
+    if "multiple active Ray instances" in text:
+        return ClusterError("Several Ray clusters run on this machine.", "Give --address HOST:PORT of the one you mean.")
     if isinstance(error, ConnectionError) and address == AUTO:
         return ClusterError(
             "No Ray cluster runs on this machine.",
