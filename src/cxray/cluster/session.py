@@ -220,7 +220,9 @@ def _explained(address: str, error: Exception) -> ClusterError:
             "RAY_AUTH_MODE=token.",
         )
     if "multiple active Ray instances" in text:
-        return ClusterError("Several Ray clusters run on this machine.", "Give --address HOST:PORT of the one you mean.")
+        return ClusterError(
+            "Several Ray clusters run on this machine.", "Give --address HOST:PORT of the one you mean."
+        )
     if isinstance(error, ConnectionError) and address == AUTO:
         return ClusterError(
             "No Ray cluster runs on this machine.",
