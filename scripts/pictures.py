@@ -10,6 +10,7 @@ Pictures of the tutorial come from scripts/tutorial.py. Needs the extra dev-serv
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import shutil
 import subprocess
@@ -39,7 +40,7 @@ FAULTS = {
 PATIENTS, SEED = 160, 3
 SERVED_FILMS = 8
 # Width and height in pixels: a reading width, and as much of the page as says what it is.
-REPORT, RUN, AUDIT, SERVED = (1180, 1500), (1180, 1400), (1180, 1300), (1400, 860)
+REPORT, RUN, AUDIT, SERVED = (1180, 1500), (1180, 1400), (1180, 1700), (1400, 860)
 
 
 def shoot(browser: Any, page: Path, name: str, size: tuple[int, int]) -> None:
@@ -57,7 +58,8 @@ def faulty_audit(scratch: Path) -> Path:
         plant(films, fault, dose, seed=SEED)
     damaged = sorted((films / "train" / "NORMAL").iterdir())[0]
     damaged.write_bytes(damaged.read_bytes()[:400])
-    audit(films, scratch / "audited", seed=SEED)
+    with contextlib.chdir(scratch):  # the page shows where the films lie
+        audit(Path("films"), Path("audited"), seed=SEED)
     return scratch / "audited" / "audit.html"
 
 
@@ -89,8 +91,8 @@ def _draw_served(page: Page, address: str, films: Sequence[Path]) -> None:
     expect(page.locator("#summary")).not_to_contain_text("to go", timeout=60_000)
     page.wait_for_selector("#first canvas[data-drawn]")
     page.click("#heat")
-    expect(page.locator("#first .busy")).to_have_text("", timeout=60_000)
-    page.wait_for_timeout(500)  # the map fades in
+    page.wait_for_selector("#first .colours:not([hidden])", timeout=60_000)
+    page.wait_for_timeout(500)  # one more frame, with the map in it
     page.screenshot(path=IMAGES / "serve-page.png")
 
 
