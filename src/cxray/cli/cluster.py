@@ -54,7 +54,9 @@ def command() -> None:
 @click.option("--resume", is_flag=True, help="Go on where an earlier, killed call stopped.")
 @overwrite_option
 @json_option
-def predict(bundle: Path, films: tuple[str, ...], out: Path, address: str, as_json: bool, **options: Any) -> None:
+def predict(
+    bundle: Path, films: tuple[str, ...], out: Path, resume: bool, overwrite: bool, as_json: bool, **options: Any
+) -> None:
     """Score FILMS (tables, folders, films, or their URIs such as s3://bucket/films) with BUNDLE.
 
     Writes OUT/predictions.parquet, one row a film in the order of the input, ready for `cxray evaluate`, and
@@ -66,9 +68,10 @@ def predict(bundle: Path, films: tuple[str, ...], out: Path, address: str, as_js
       cxray cluster predict runs/first/bundle archive.csv --out scored
       cxray evaluate scored/predictions.parquet --out judged
     """
+    from cxray.workflow.cluster_predict import Options
     from cxray.workflow.cluster_predict import predict as score
 
-    done = score(bundle, films, out, address=address, **options)
+    done = score(bundle, films, out, Options(**options), resume=resume, overwrite=overwrite)
     if as_json:
         print_json(done.facts())
     else:

@@ -135,17 +135,29 @@ class _Place:
     cluster: session.Cluster | None = None
 
 
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How to score.
+
+    `address` as `session.choose_address`; `workers` processes, 0 = one a logical processor; `block` films in one piece
+    of work, 0 = by their number; `engine` "onnxruntime", "openvino", or "auto": measured here, then the same on every
+    node; after `film_seconds` the decoding of a film is ended; `split` keeps only films of that split.
+    """
+
+    address: str = ""
+    workers: int = 0
+    block: int = 0
+    engine: str = "onnxruntime"
+    film_seconds: float = 120.0
+    split: str = ""
+
+
 def predict(
     bundle: Path,
     films: Sequence[str],
     out: Path,
+    options: Options = Options(),
     *,
-    address: str = "",
-    workers: int = 0,
-    block: int = 0,
-    engine: str = "onnxruntime",
-    film_seconds: float = 120.0,
-    split: str = "",
     resume: bool = False,
     overwrite: bool = False,
 ) -> ScoredOnCluster:
@@ -155,12 +167,7 @@ def predict(
         bundle: the bundle's folder (or the run's).
         films: tables, folders or films, each a path or a URI.
         out: folder for the results; on a cluster, on storage that all nodes share.
-        address: as `session.choose_address`.
-        workers: worker processes; 0 = one a logical processor.
-        block: films in one piece of work, a multiple of 16 is best; 0 = by their number.
-        engine: "onnxruntime", "openvino", or "auto": measured here, then the same on every node.
-        film_seconds: after that time the decoding of a film is ended.
-        split: keep only films of this split.
+        options: where and how.
         resume: go on where an earlier call stopped. overwrite: replace earlier results.
 
     Raises:
@@ -169,15 +176,15 @@ def predict(
         OutputError: the results could not be written.
     """
     started = time.monotonic()
-    chosen = session.choose_address(address)
+    chosen = session.choose_address(options.address)
     loaded = load_bundle(bundle)
-    wish = _Wish(loaded.identifier, tuple(map(as_input, films)), split, engine, block)
+    wish = _Wish(loaded.identifier, tuple(map(as_input, films)), options.split, options.engine, options.block)
     out = out.absolute()
     rundir.check_folder(out, overwrite=overwrite, resume=resume)
-    with _placed(chosen, workers) as place:
+    with _placed(chosen, options.workers) as place:
         rundir.prepare_folder(out, overwrite=overwrite, resume=resume)
         with _clean_if_not_begun(out):
-            job = _prepare(loaded, wish, out, place, film_seconds)
+            job = _prepare(loaded, wish, out, place, options.film_seconds)
         problems = _work(job, place)
     how = _How(place.where, place.workers, started)
     left = job.parts.missing()
