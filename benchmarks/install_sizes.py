@@ -2,6 +2,7 @@
 
     python benchmarks/install_sizes.py                        # base and every extra; rows to results/install_sizes.csv
     python benchmarks/install_sizes.py --only base --only train
+    python benchmarks/install_sizes.py --installed            # only sizes, of what is installed here; no download
     python benchmarks/install_sizes.py --smoke                # wheel and sdist, base only, and do they work?
 
 Each environment is new and without pip; pip's cache is not used, so downloads are included. Megabytes are 10^6 bytes of
@@ -21,11 +22,13 @@ import tomllib
 import venv
 from pathlib import Path
 
+from packaging.requirements import Requirement
+
 from machine import append_row, facts
+from serve_sizes import closure, megabytes
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).parent / "results" / "install_sizes.csv"
-NOT_FOR_USERS = ("dev", "dev-serve")
 SMOKE = """
 import pathlib, subprocess, sys
 from cxray.data.phantom import PhantomPlan, write_phantom_folder
@@ -35,10 +38,11 @@ pathlib.Path("table.csv").write_text("\\n".join(["path,label,score_PNEUMONIA", *
 """
 
 
-def extras() -> list[str]:
-    """The extras that are meant for users, in the order of pyproject.toml."""
+def needs() -> dict[str, list[str]]:
+    """Base, and the extras that are meant for users, with their requirements as pyproject.toml has them."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    return [name for name in project["optional-dependencies"] if name not in NOT_FOR_USERS]
+    meant = {name: lines for name, lines in project["optional-dependencies"].items() if not name.startswith("dev")}
+    return {"base": project["dependencies"], **meant}
 
 
 def build(target: Path) -> tuple[Path, Path]:
@@ -65,6 +69,18 @@ def install(package: Path, extra: str, folder: Path) -> dict[str, object]:
         "wall_seconds": round(wall, 1),
         "processor_seconds": round(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 1),
     }
+
+
+def installed(extra: str) -> dict[str, object]:
+    """Packages and megabytes, bytecode left out, of what `extra` needs, from the files of this environment."""
+    seen: dict[str, set[str]] = {}
+    for needed in map(Requirement, [*needs()["base"], *needs()[extra]]):
+        if not needed.marker or needed.marker.evaluate():
+            closure(needed.name, set(needed.extras), seen)
+    sizes = {name: megabytes(name) for name in seen}
+    largest = sorted(sizes, key=sizes.__getitem__, reverse=True)[:3]
+    named = ", ".join(f"{name} {sizes[name]:.0f}" for name in largest)
+    return {"extra": extra, "packages": len(sizes), "megabytes_of_files": round(sum(sizes.values())), "largest": named}
 
 
 def try_it(folder: Path, scratch: Path) -> None:
@@ -95,10 +111,17 @@ def smoke(scratch: Path) -> None:
 def main() -> None:
     """Measure, or only try."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", action="append", choices=["base", *extras()], help="Repeatable.")
+    parser.add_argument("--only", action="append", choices=list(needs()), help="Repeatable.")
     parser.add_argument("--quiet", action="store_true", help="Say that nothing else ran, so that wall time counts.")
+    parser.add_argument("--installed", action="store_true")
     parser.add_argument("--smoke", action="store_true")
     options = parser.parse_args()
+    if options.installed:
+        for extra in options.only or list(needs()):
+            row = installed(extra)
+            append_row(RESULTS, {**facts(), **row})
+            print(row)
+        return
     scratch = Path(tempfile.mkdtemp(prefix="install-sizes-"))
     try:
         if options.smoke:
@@ -106,7 +129,7 @@ def main() -> None:
             return
         wheel, sdist = build(scratch / "dist")
         packed = {"wheel_kilobytes": wheel.stat().st_size // 1000, "sdist_kilobytes": sdist.stat().st_size // 1000}
-        for extra in options.only or ["base", *extras()]:
+        for extra in options.only or list(needs()):
             row = install(wheel, extra, scratch / "env")
             append_row(RESULTS, {**facts(), **packed, **row, "machine_to_itself": options.quiet})
             print(row, flush=True)
