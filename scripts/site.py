@@ -108,7 +108,7 @@ def _expanded(entry: Any, pages: list[str]) -> Any:
         return entry
     below = [page for page in pages if page.startswith(entry)]
     first = [page for page in below if page.endswith("/index.md")]
-    return first + [{Path(page).stem: page} for page in below if page not in first]
+    return first + [{Path(page).stem.replace("-", " "): page} for page in below if page not in first]
 
 
 def _leaves(entry: Any) -> Iterator[str]:
