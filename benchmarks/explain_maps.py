@@ -3,11 +3,13 @@
     python benchmarks/explain_maps.py cost BUNDLE FILMS
     python benchmarks/explain_maps.py keras BUNDLE FILMS
     python benchmarks/explain_maps.py card BUNDLE DATA --method occlusion [--name NAME]
+    python benchmarks/explain_maps.py record BUNDLE [--name NAME]
     python benchmarks/explain_maps.py lungs
 
 `cost` times a class activation map beyond the prediction and the occlusion of one film. `keras` compares class
 activation with Grad-CAM computed by TensorFlow's gradients of the same network on 50 films. `card` measures a card and
-appends every measure. `lungs` measures the lung-field estimate on 200 synthetic films with known lung fields.
+appends every measure; `record` appends those of a card that `cxray explain` left in the bundle. `lungs` measures the
+lung-field estimate on 200 synthetic films with known lung fields.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 from cxray.data.intake import read_inputs
 from cxray.data.phantom import PhantomPlan, draw_film
 from cxray.explain.attribution import class_activation, occlusion
+from cxray.explain.card import Card
+from cxray.explain.explanation import card_of
 from cxray.explain.grid import upsample
 from cxray.explain.lungs import dice, lung_field
 from cxray.explain.opened import OpenedModel, open_bundle
@@ -114,7 +118,11 @@ def card(model: OpenedModel, data: Path, method: str, name: str, films: int) -> 
     started = time.perf_counter()
     assert model.bundle is not None
     found, _ = write_card(model, CardRequest(data, method=method, films=films), model.bundle.folder)
-    seconds = round(time.perf_counter() - started)
+    record(found, method, name, round(time.perf_counter() - started))
+
+
+def record(found: Card, method: str, name: str, seconds: int | None) -> None:
+    """Append one row a measure of a card's parts of `method`, or of all parts."""
     machine = facts()
     for part in [part for part in found.classes if not method or part.method == method]:
         for one in part.measures:
@@ -145,7 +153,7 @@ def card(model: OpenedModel, data: Path, method: str, name: str, films: int) -> 
 def main() -> None:
     """Run one of the measurements and append its rows."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=["cost", "keras", "card", "lungs"])
+    parser.add_argument("what", choices=["cost", "keras", "card", "record", "lungs"])
     parser.add_argument("bundle", type=Path, nargs="?")
     parser.add_argument("data", type=Path, nargs="?")
     parser.add_argument("--method", default="")
@@ -158,6 +166,9 @@ def main() -> None:
     else:
         model = open_bundle(options.bundle, options.engine)
         name = options.name or model.name
+        if options.what == "record":
+            kept = card_of(model)
+            return record(kept, options.method, name, None) if kept else print("The bundle has no card.")
         if options.what == "card":
             return card(model, options.data, options.method, name, options.films)
         measure = cost if options.what == "cost" else keras_agreement

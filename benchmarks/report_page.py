@@ -1,11 +1,11 @@
 """How long does a report take, how large is its page, and how fast does a browser show and move it?
 
-    python benchmarks/report_page.py TEST.csv --validation VALIDATION.csv [--audit DIR] --out results/report_page.csv
-    python benchmarks/report_page.py --synthetic 100000 --out results/report_page.csv
+    python benchmarks/report_page.py TEST.csv --validation VALIDATION.csv [--audit DIR] [--bundle DIR] --out CSV
+    python benchmarks/report_page.py --synthetic 100000 --out CSV
 
-Two times are taken apart in one process: the evaluation, and everything that the report adds to it (pictures of films,
-figures as SVG and PNG, the page). The page is then opened in headless chromium: first contentful paint, and the time
-from a slider's input event to the next frame. Medians of `--repeats`.
+Two times are taken apart in one process: the evaluation, and everything that the report adds to it (model card and
+checklists, pictures and maps of films, figures as SVG and PNG, the page). The page is then opened in headless chromium:
+first contentful paint, and the time from a slider's input event to the next frame. Medians of `--repeats`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,11 @@ from benchmarks.machine import append_row, facts
 from cxray.evaluate import evaluate
 from cxray.records import Predictions
 from cxray.report.page import write_evaluation_report
-from cxray.workflow.grounds import Grounds, film_pictures, grounded
+from cxray.workflow.card import write_card_beside
+from cxray.workflow.grounds import PICTURE_SIDE, Grounds, bundle_facts, film_paths, grounded
+from cxray.workflow.groups import grouped
+from cxray.workflow.maps import film_maps
+from cxray.workflow.thumbnails import thumbnails
 
 _SLIDE = """() => new Promise(done => {
     const input = document.querySelector('#threshold-0');
@@ -60,13 +64,20 @@ def synthetic(films: int, seed: int = 0, split: str = "test") -> Predictions:
     )
 
 
-def measure(table: Predictions, validation: Predictions | None, audit: Path | None, folder: Path) -> dict[str, float]:
+def measure(
+    table: Predictions, validation: Predictions | None, audit: Path | None, bundle: Path | None, folder: Path
+) -> dict[str, float]:
     """Seconds of both halves and the size of what was written; the page lies in `folder`."""
     start = time.perf_counter()
-    judged = grounded(evaluate(table, validation=validation), table, Grounds(audit=audit))
+    groups = grouped(table)
+    judged = evaluate(groups.table, validation=validation, slices=groups.columns)
+    judged = grounded(judged, table, Grounds(audit=audit, bundle=bundle))
     judged.save(folder)
     middle = time.perf_counter()
-    write_evaluation_report(judged, folder, films=film_pictures(judged, folder))
+    write_card_beside(judged, bundle_facts(bundle) if bundle else {}, folder, {})
+    paths = film_paths(judged, Path())
+    maps = film_maps(judged, bundle, paths, side=PICTURE_SIDE)
+    write_evaluation_report(judged, folder, films=thumbnails(paths, side=PICTURE_SIDE), maps=maps)
     end = time.perf_counter()
     figures = sum(path.stat().st_size for path in (folder / "figures").iterdir())
     return {
@@ -100,6 +111,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("table", type=Path, nargs="?")
     parser.add_argument("--validation", type=Path)
     parser.add_argument("--audit", type=Path)
+    parser.add_argument("--bundle", type=Path)
     parser.add_argument("--synthetic", type=int, default=0, help="rows of a made-up table instead")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--browser", default="/usr/bin/chromium")
@@ -120,7 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for number in range(given.repeats):
             folder = Path(scratch) / str(number)
             folder.mkdir()
-            runs.append(measure(table, validation, given.audit, folder))
+            runs.append(measure(table, validation, given.audit, given.bundle, folder))
         seen = browse(folder / "report.html", given.browser, given.repeats)
     medians = {name: statistics.median(run[name] for run in runs) for name in runs[0]}
     row: dict[str, object] = {"films": len(table), "audit": bool(given.audit), "repeats": given.repeats}

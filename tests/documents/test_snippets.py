@@ -85,6 +85,7 @@ def write_tables(folder: Path, table: dict[str, Column]) -> None:
     is_ill = (ours["label"] == "PNEUMONIA").astype(int)
     vendor = {"image_id": ours["path"], "truth": is_ill, "probability": table["score_PNEUMONIA"]}
     write_table(folder / "vendor.csv", vendor)
+    write_table(folder / "other-tool.csv", {**vendor, "image": vendor["image_id"]})
     rows = [
         (path, f"reader {k}", mode, ill)
         for path, ill in zip(ours["path"], is_ill, strict=True)
