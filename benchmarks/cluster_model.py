@@ -28,7 +28,7 @@ CASES = {
     "JPEG 2000 2000 x 2000, network of 224": (0.40, 3.0e6),
     "JPEG 2000 3000 x 2500, network of 512": (0.88, 5.7e6),
 }
-LINKS = {"1 GbE": 0.11e9, "10 GbE": 1.1e9, "25 GbE": 2.75e9, "100 GbE": 11e9}
+LINKS = {"1 GbE": 0.118e9, "10 GbE": 1.1e9, "25 GbE": 2.75e9, "100 GbE": 11e9}
 GRADIENT_BYTES, BATCH, TRAINING_FILMS = 28.2e6, 64, 377_000
 RATES = {224: 1000.0, 512: 190.0}  # films a second of one GPU, assumed
 
