@@ -23,7 +23,7 @@ def test_the_table_names_real_applications() -> None:
         assert backbone.scaling in ("unit", "torch", "caffe", "raw")
 
 
-@pytest.mark.parametrize("name", ["mobilenet_0.25", "efficientnet_b0", "densenet_121", "resnet_50", *PLAIN_NETWORKS])
+@pytest.mark.parametrize("name", ["mobilenet_0.25", "mobilenet_v3_small", "densenet_121", "resnet_50", *PLAIN_NETWORKS])
 def test_every_scaling_builds_a_network_with_three_outputs(name: str) -> None:
     network = build_network(ModelSettings(backbone=name, weights="none"), InputCard(64, 64), 3)
     outputs = network.inference()(np.zeros((2, 64, 64, 1), np.float32))
@@ -32,7 +32,7 @@ def test_every_scaling_builds_a_network_with_three_outputs(name: str) -> None:
     assert len(outputs["feature_map"].shape) == 4
 
 
-@pytest.mark.parametrize("name", ["mobilenet_0.25", "resnet_50", "densenet_121", "efficientnet_b0"])
+@pytest.mark.parametrize("name", ["mobilenet_0.25", "resnet_50", "densenet_121", "mobilenet_v3_small"])
 def test_what_the_backbone_sees_is_what_keras_own_preprocessing_gives(name: str) -> None:
     network = build_network(ModelSettings(backbone=name, weights="none"), InputCard(32, 32), 2)
     scaled = keras.Model(network.model.input, network.model.get_layer("scale").output)
