@@ -475,6 +475,19 @@ def test_sections_without_evidence_say_what_would_be_needed(plain):
         assert reason in page.text
 
 
+def test_of_two_groups_that_differ_the_worse_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("cxray.report.judgement.MOST_DRAWN", 0)
+    table = two_classes()
+    view = np.array(["AP", "PA"], dtype=object)[np.arange(len(table)) // 2 % 2]
+    scores = table.scores.copy()
+    scores[view == "PA"] = scores[view == "PA"][::-1]  # there the scores say the opposite
+    judged = evaluate(
+        dataclasses.replace(table, scores=scores, metadata={"view": view}), threshold=0.5, slices=("view",)
+    )
+    page = Page(write_evaluation_report(judged, tmp_path))
+    assert re.search(r"It does not work alike for all: in view=PA, (AUROC|sensitivity|specificity) is 0\.", page.text)
+
+
 def test_the_gain_over_the_floor_is_a_headline(written):
     evaluation, page, _ = written("explained")
     (headline,) = page.all("p", class_="headline")

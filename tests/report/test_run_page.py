@@ -190,7 +190,8 @@ def test_what_to_do_next_can_be_pasted(tmp_path, validation):
     commands = [e.text for e in _page(run, {**FACTS, "data": str(films.parent)}).all("pre")]
     assert commands == [
         f"cxray predict '{run}/bundle' {films} --out test.csv",
-        "cxray evaluate test.csv --out judged",
+        f"cxray evaluate test.csv --bundle '{run}/bundle' --out judged",
+        f"cxray explain '{run}/bundle' --card '{run}/predictions/validation.csv'",
     ]
     again = [e.text for e in _page(run, evaluation=validation, test_evaluation=validation).all("pre")]
     assert again[0].endswith("FILMS --out new.csv")

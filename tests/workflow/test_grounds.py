@@ -12,7 +12,8 @@ from cxray.evaluate import evaluate
 from cxray.report.gallery import films_wanted
 from cxray.tables import write_table
 from cxray.workflow.evaluate import evaluate_table
-from cxray.workflow.grounds import Grounds, code_hash, film_pictures, grounded
+from cxray.workflow.grounds import Grounds, code_hash, film_paths, grounded
+from cxray.workflow.thumbnails import thumbnails
 from tests.evaluate.test_floor import probes_of
 from tests.report.predictions import two_classes
 from tests.report.reading import Page
@@ -146,13 +147,13 @@ def test_films_that_can_be_opened_are_pictured(tmp_path):
             (tmp_path / name).write_bytes(b"no film")
         else:
             Image.fromarray(np.full((300, 200), 90, dtype=np.uint8)).save(tmp_path / name)
-    assert sorted(film_pictures(judged, tmp_path)) == sorted(wanted[:2])
+    assert sorted(thumbnails(film_paths(judged, tmp_path))) == sorted(wanted[:2])
 
 
 def test_names_that_no_file_system_takes_are_passed_over(tmp_path):
     path = np.array([f"{'x' * 5000}/{row}\x00" for row in range(len(TABLE))], dtype=object)
     judged = evaluate(type(TABLE)(**{**vars(TABLE), "path": path}))
-    assert film_pictures(judged, tmp_path) == {}
+    assert thumbnails(film_paths(judged, tmp_path)) == {}
 
 
 @pytest.mark.parametrize("pictures", [True, False])

@@ -107,7 +107,9 @@ def _summary(facts: Mapping[str, Any], history: Sequence[Any]) -> Markup:
         parts.append(Markup("of {} patients").format(sentences.fact(training.patients, "splits/train/patients")))
     text = Markup(" ").join(parts) + "."
     best = facts.get("best_epoch")
-    if best is not None and history:
+    if best is not None and int(best) == len(history):
+        text += Markup(" The last of {} epochs is the model.").format(sentences.fact(int(best), "best_epoch"))
+    elif best is not None and history:
         text += Markup(" Epoch {} of {} was best on the validation films and is the model.").format(
             sentences.fact(int(best), "best_epoch"), len(history)
         )
@@ -184,11 +186,14 @@ def _commands(run: Path, facts: Mapping[str, Any], *, has_test: bool) -> list[tu
     judge = "Judge that table: intervals, calibration, mistakes, a page like this one"
     commands = [
         (first, f"cxray predict {bundle} {films} --out test.csv"),
-        (judge, "cxray evaluate test.csv --out judged"),
+        (judge, f"cxray evaluate test.csv --bundle {bundle} --out judged"),
     ]
+    validation = shlex.quote(str(run / "predictions" / "validation.csv"))
+    maps = "Test the model's maps on its validation patients; only then reports and pages show any (minutes)"
+    commands.append((maps, f"cxray explain {bundle} --card {validation}"))
     if has_test:
         commands[0] = (first, f"cxray predict {bundle} FILMS --out new.csv")
-        commands[1] = (judge, "cxray evaluate new.csv --out judged")
+        commands[1] = (judge, f"cxray evaluate new.csv --bundle {bundle} --out judged")
     return commands
 
 

@@ -136,7 +136,7 @@ def readers(question: Question) -> Markup:
     row = int(told[np.argmax(np.abs(table["difference"].astype(float)[told]))])
     gap = float(table["difference"][row])
     return Markup("In {} of {} comparisons model and reader differ, most in {}: {} has {}, the model {}.").format(
-        numbers.count(told.size), pairs, numbers.title(str(table["measure"][row])).lower(),
+        numbers.count(told.size), pairs, _measure(table["measure"][row]),
         name(str(table["reader"][row])), _fraction(question, "reader_value", row),
         _fraction(question, "model_value", row) + Markup(" ({})").format("more" if gap > 0 else "less"),
     )  # fmt: skip
@@ -182,10 +182,11 @@ def slices(question: Question) -> Markup:
             "No group differs from the rest by more than chance explains. With few patients in a group that is weak "
             "comfort: see the intervals."
         )
-    row = int(told[np.argmax(np.abs(table["difference"].astype(float)[told]))])
+    # Two groups that make up the whole differ alike; the worse one is named.
+    row = int(max(told, key=lambda at: (round(abs(float(table["difference"][at])), 9), table["difference"][at] < 0)))
     value, difference = (_cell(question, "slices", c, row, f(float(table[c][row]))) for c, f in _SLICE_FORMS)
     return Markup("It does not work alike for all: in {}, {} is {}, a difference of {} to the rest.").format(
-        name(str(table["slice"][row])), numbers.title(str(table["measure"][row])).lower(), value, difference
+        name(str(table["slice"][row])), _measure(table["measure"][row]), value, difference
     )
 
 
@@ -245,6 +246,12 @@ def resolution(question: Question) -> Markup:
     return text + Markup("; even without a miss no sensitivity above {} could be proven.").format(
         fact("largest_provable_sensitivity", numbers.percent)
     )
+
+
+def _measure(record_name: object) -> str:
+    """A measure inside a sentence: small letters, unless it is an abbreviation."""
+    title = numbers.title(str(record_name))
+    return title if title.isupper() else title.lower()
 
 
 def _share(question: Question, table: str, column: str, row: int) -> Markup:

@@ -27,7 +27,6 @@ from cxray.evaluate.reading import Marks
 from cxray.explain.card import summary
 from cxray.records import Predictions
 from cxray.report.gallery import films_wanted
-from cxray.workflow.thumbnails import thumbnails
 
 AUDIT, PROBE_SCORES, ATTRIBUTION = "audit.json", "tables/probe_scores.csv", "attribution.json"
 # Large enough to see an opacity on a screen of twice the density.
@@ -101,11 +100,6 @@ def _stress(described: Mapping[str, Any]) -> dict[str, dict[str, np.ndarray[Any,
 
 def _of_file(path: Path) -> dict[str, str]:
     return {"source": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-
-
-def film_pictures(evaluation: Evaluation, folder: Path) -> dict[str, bytes]:
-    """Small PNGs of the films that the page wants to show, by the path in the table; those that can be opened."""
-    return thumbnails(film_paths(evaluation, folder), side=PICTURE_SIDE)
 
 
 def film_paths(evaluation: Evaluation, folder: Path) -> dict[str, Path]:

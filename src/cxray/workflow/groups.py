@@ -19,7 +19,7 @@ from cxray.data.audit.names import cut_names, stems
 from cxray.records import Predictions
 from cxray.tables import Column
 
-NAMES = "file name"
+NAMES = "name"
 # Names of groups that only a machine reads, and columns that say who made the scores.
 _TECHNICAL = frozenset(
     {"model", "threshold", "training_audit", "seed", "version", "engine", "seconds", "sha256", "uid", "image_id", "row"}
