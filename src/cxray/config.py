@@ -137,6 +137,7 @@ class TrainSettings:
     `method`: "gradient" trains the network itself and obeys everything below; "linear_probe" trains only a linear head
     on features of the untouched backbone, in seconds and without TensorFlow, and obeys `class_weights` and `monitor`.
     `frozen_epochs` trains the head alone on features of the untouched backbone; `epochs` then trains everything.
+    The first `small_epochs` of them see films of `small_fraction` times the sides (progressive resizing).
     `schedule`: "cosine" (with `warmup_epochs`) or "constant". `ema_momentum` 0 = no weight averaging.
     `monitor` chooses the epoch that is kept: the best by a measure on validation patients, or "last", for schedules
     that end at a learning rate of 0, where the best of several values near 1 would be a choice by noise.
@@ -150,6 +151,8 @@ class TrainSettings:
     batch_size: int = 32
     frozen_epochs: int = 0
     epochs: int = 6
+    small_epochs: int = 0
+    small_fraction: float = 0.7
     optimizer: str = "adam"
     learning_rate: float = 3e-4
     frozen_learning_rate: float = 1e-3
@@ -174,6 +177,8 @@ class TrainSettings:
         _require(self.batch_size >= 1, "train.batch_size", "at least 1")
         _require(self.epochs >= 0 and self.frozen_epochs >= 0, "train.epochs and train.frozen_epochs", "0 or more")
         _require(self.epochs + self.frozen_epochs >= 1, "train.epochs", "at least one epoch in all")
+        _require(0 <= self.small_epochs <= self.epochs, "train.small_epochs", "0 up to train.epochs", self.small_epochs)
+        _require(0 < self.small_fraction < 1, "train.small_fraction", "between 0 and 1", self.small_fraction)
         _require(self.learning_rate > 0, "train.learning_rate", "above 0")
         _require(self.clip_norm >= 0, "train.clip_norm", "0 (no limit) or more", self.clip_norm)
         _require(0 <= self.ema_momentum < 1, "train.ema_momentum", "0 up to but not including 1")

@@ -95,12 +95,16 @@ def check_settings(recipe: Recipe, workers: int) -> None:
     """Refuse recipes that several workers cannot follow exactly.
 
     Raises:
-        ConfigError: a linear probe, or a batch that cannot be shared evenly.
+        ConfigError: a linear probe, smaller films at first, or a batch that cannot be shared evenly.
     """
     if recipe.train.method != "gradient":
         raise ConfigError(
             f"train.method={recipe.train.method!r} takes seconds on one machine and has no gradient to share.",
             "Use `cxray train`, or a recipe with train.method=gradient.",
+        )
+    if recipe.train.small_epochs:
+        raise ConfigError(
+            "Beginning on smaller films (train.small_epochs) is for one machine.", "Add --set train.small_epochs=0."
         )
     if recipe.train.batch_size % workers:
         raise ConfigError(

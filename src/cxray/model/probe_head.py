@@ -118,8 +118,8 @@ def solve(problem: Problem, penalty: float, start: Head) -> Head:
 def _spread(problem: Problem) -> npt.NDArray[np.float64]:
     """How the columns that are solved for become the K logits, (columns, K).
 
-    Of two classes one column says all, with opposite signs in the two logits: at the optimum the penalty makes them equal
-    but for the sign, and a matrix of one column is multiplied several times faster than one of two.
+    Of two classes one column says all, with opposite signs in the two logits: at the optimum the penalty makes them
+    equal but for the sign, and a matrix of one column is multiplied several times faster than one of two.
     """
     if problem.cell_weights.ndim == 1 and problem.outputs == 2:
         return np.array([[-1.0, 1.0]])

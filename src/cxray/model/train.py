@@ -31,6 +31,7 @@ from cxray.model.losses import loss_for
 from cxray.model.measures import accuracy, mean_auroc
 from cxray.model.progress_bar import EpochBar
 from cxray.model.share import WHOLE, Share
+from cxray.model.small_twin import SmallTwin
 
 VALIDATION_BATCH = 64
 
@@ -113,11 +114,13 @@ class Loop:
             balanced=recipe.train.class_weights == "balanced",
         )
         self.plain_loss = loss_for(training.targets, self.model.output_shape[-1], smoothing=0.0, balanced=False)
+        self.twin = SmallTwin(recipe, self.model.output_shape[-1]) if recipe.train.small_epochs else None
 
     def compile(self) -> None:
         """Attach optimiser, loss and metric for the stage that trains everything."""
-        self.model.compile(optimizer=self._optimizer(), loss=self.losses, metrics=self._metrics(), jit_compile=False)
-        self.model.optimizer.build(self.model.trainable_variables)
+        for model in (self.model, *([self.twin.model] if self.twin else [])):
+            model.compile(optimizer=self._optimizer(), loss=self.losses, metrics=self._metrics(), jit_compile=False)
+            model.optimizer.build(model.trainable_variables)
 
     def run(self) -> None:
         """Both stages, from wherever the history ends."""
@@ -177,7 +180,11 @@ class Loop:
         )  # fmt: skip
         started = time.perf_counter()
         bar = EpochBar(epoch, settings.epochs, len(self.training), settings.batch_size, self.best)
-        logs = self._pass_over(self.model, batches, epoch, [self.average, bar])
+        if self.twin is not None and epoch < settings.small_epochs:
+            with self.twin.standing_in(self.model, self.average):
+                logs = self._pass_over(self.twin.model, self.twin.reduced(batches), epoch, [self.twin.average, bar])
+        else:
+            logs = self._pass_over(self.model, batches, epoch, [self.average, bar])
         trained_seconds = time.perf_counter() - started
         with self.average.applied():
             logits = self.model.predict(plain_batches(self.validation, batch_size=VALIDATION_BATCH), verbose=0)
@@ -248,8 +255,8 @@ class Loop:
 
     def _plain_loss(self, targets: npt.NDArray[Any], logits: npt.NDArray[np.float32]) -> float:
         # Inside a distribution Keras divides a loss by the number of replicas, for the sum that follows in training.
-        replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        return float(keras.ops.convert_to_numpy(self.plain_loss(targets, logits))) * replicas
+        replicas = int(tf.distribute.get_strategy().num_replicas_in_sync)
+        return float(keras.ops.convert_to_numpy(self.plain_loss(targets, logits))) * float(replicas)
 
     def _publish(self, row: Epoch) -> None:
         write_history(self.place.folder / "history.csv", self.history)
@@ -279,7 +286,8 @@ class Loop:
         # Another worker drops other units.
         other = [self.share.rank] if self.share.rank else []
         generator = np.random.default_rng([self.recipe.train.seed, 7, epoch % 2**32, *other])
-        for layer in self.model._flatten_layers():
+        layers = [*self.model._flatten_layers(), *(self.twin.model._flatten_layers() if self.twin else ())]
+        for layer in layers:
             state = getattr(getattr(layer, "seed_generator", None), "state", None)
             if state is not None:
                 state.assign(generator.integers(0, 2**31, size=state.shape).astype("uint32"))

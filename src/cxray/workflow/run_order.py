@@ -99,6 +99,12 @@ def check_settings(settings: Recipe) -> None:
     check_backbone(settings.model.backbone, min(settings.input.height, settings.input.width))
     if settings.train.frozen_epochs and settings.model.backbone == "article_cnn":
         raise ConfigError("article_cnn has no pre-trained part to freeze, so train.frozen_epochs must be 0.")
+    if settings.train.small_epochs:
+        if settings.model.backbone == "article_cnn":
+            raise ConfigError("article_cnn fits one size of film, so train.small_epochs must be 0.")
+        from cxray.model.small_twin import small_card
+
+        small_card(settings)
 
 
 def require_training_libraries() -> None:
