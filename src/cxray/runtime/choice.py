@@ -70,9 +70,9 @@ def measure(graph: Path, candidates: list[str], threads: int, batch: int, runs: 
         raise refusal or BundleError(f"No engine can open {graph}.")
     films = [np.full((batch, *_shape(graph)), 0.5, dtype=np.float32)] * runs
     seconds: dict[str, list[float]] = {name: [] for name in engines}
+    for engine in engines.values():
+        engine.run(films[0])
     with ThreadPoolExecutor(runs) as pool:
-        for engine in engines.values():
-            list(pool.map(engine.run, films))
         started = time.perf_counter()
         while time.perf_counter() - started < _SECONDS_EACH * len(engines) or len(seconds[name]) < _FEWEST_RUNS:
             for name, engine in engines.items():

@@ -10,6 +10,7 @@ Every engine may be asked from several threads at once.
 from __future__ import annotations
 
 import os
+import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -177,10 +178,10 @@ class OpenVino:
             "INFERENCE_NUM_THREADS": threads * runs,
             "NUM_STREAMS": runs,
         }
-        self._compiled: dict[int, Any] = {}
-        self._compiling = threading.Lock()
-        # A request holds the memory of one inference; threads that share one would overwrite each other's films.
-        self._requests = threading.local()
+        # Requests that are free, by batch. All are made while nothing runs: making one beside a running inference of
+        # the same model can block both for good (seen once in some hundred starts, OpenVINO 2026.4).
+        self._free: dict[int, queue.SimpleQueue[Any]] = {}
+        self._runs, self._compiling = runs, threading.Lock()
         self._core.read_model(str(graph))  # a broken file is refused now, not at the first film
 
     def run(self, films: Films) -> Answers:
@@ -192,20 +193,26 @@ class OpenVino:
         return joined([self._run_batch(part, real) for part, real in parts])
 
     def _run_batch(self, films: Films, real: int) -> dict[str, npt.NDArray[np.float32]]:
-        model = self._model(len(films))
-        own: dict[int, Any] = self._requests.__dict__.setdefault("by_batch", {})
-        if len(films) not in own:
-            own[len(films)] = model.create_infer_request()
-        results = own[len(films)].infer(films)
-        return {output.get_any_name(): np.array(results[k])[:real] for k, output in enumerate(model.outputs)}
+        free = self._requests(len(films))
+        request = free.get()
+        try:
+            results = request.infer(films)
+            names = [output.get_any_name() for output in request.model_outputs]
+            return {name: np.array(results[k])[:real] for k, name in enumerate(names)}
+        finally:
+            free.put(request)
 
-    def _model(self, batch: int) -> Any:
+    def _requests(self, batch: int) -> queue.SimpleQueue[Any]:
         with self._compiling:
-            if batch not in self._compiled:
+            if batch not in self._free:
                 model = self._core.read_model(str(self._graph))
                 model.reshape([batch, *list(model.inputs[0].get_partial_shape())[1:]])
-                self._compiled[batch] = self._core.compile_model(model, "CPU", self._settings)
-            return self._compiled[batch]
+                compiled = self._core.compile_model(model, "CPU", self._settings)
+                free: queue.SimpleQueue[Any] = queue.SimpleQueue()
+                for _ in range(self._runs):
+                    free.put(compiled.create_infer_request())
+                self._free[batch] = free
+            return self._free[batch]
 
 
 class AnswerTable:
