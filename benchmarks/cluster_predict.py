@@ -1,6 +1,6 @@
 """`cxray cluster predict` on two nodes of Ray on one machine beside its own local pool; needs the extra `cluster`.
 
-    python benchmarks/cluster_predict.py overhead BUNDLE FILMS --sizes 400 1600 --repeats 2
+    python benchmarks/cluster_predict.py overhead BUNDLE FILMS --sizes 512 2048 --repeats 2
     python benchmarks/cluster_predict.py memory BUNDLE FILM --rows 10000 100000
     python benchmarks/cluster_predict.py faults BUNDLE FILMS --films 2000
 
@@ -74,7 +74,7 @@ def measure_overhead(given: argparse.Namespace, scratch: Path) -> None:
                     linked(given.films, films, size)
                 for name, address in places.items():
                     out = scratch / f"{name}-{size}-{repeat}"
-                    options = ("--address", address, "--workers", 2, "--block", BLOCK)
+                    options = ("--address", address, "--workers", 2, "--block", given.block)
                     spent = timed(events.predict_command(given.bundle, films, out, *options))
                     seconds.setdefault((name, size), []).append(spent)
                     print(f"{name}, {size} films: {spent:.1f} s", flush=True)
@@ -82,7 +82,12 @@ def measure_overhead(given: argparse.Namespace, scratch: Path) -> None:
     for name in places:
         best = {size: min(seconds[name, size]) for size in given.sizes}
         per_film = (best[large] - best[small]) / (large - small)
-        row: dict[str, Any] = {"place": name, "repeats": given.repeats, "films": f"{small} and {large}"}
+        row: dict[str, Any] = {
+            "place": name,
+            "repeats": given.repeats,
+            "films": f"{small} and {large}",
+            "block": given.block,
+        }
         row |= {"seconds_small": round(best[small], 2), "seconds_large": round(best[large], 2)}
         row |= {"ms_per_film": round(1000 * per_film, 2), "fixed_seconds": round(best[small] - small * per_film, 2)}
         append_row(RESULTS / "cluster_overhead.csv", {**facts(), **row})
@@ -163,7 +168,8 @@ def main() -> None:
         kind.set_defaults(action=action)
         kind.add_argument("bundle", type=Path)
         kind.add_argument("films", type=Path)
-        kind.add_argument("--sizes", type=int, nargs="+", default=[400, 1600])
+        kind.add_argument("--sizes", type=int, nargs="+", default=[512, 2048])
+        kind.add_argument("--block", type=int, default=128)
         kind.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000])
         kind.add_argument("--repeats", type=int, default=2)
         kind.add_argument("--films", dest="count", type=int, default=2000)
