@@ -12,7 +12,7 @@ import click
 from cxray.cli import print_json
 from cxray.cli.options import PATH, column_option, json_option, label_option, out_option, overwrite_option
 
-_GROUNDS: dict[str, Any] = {"audit": None, "bundle": None, "external": "", "readers": None}
+_GROUNDS: dict[str, Any] = {"audit": None, "bundle": None, "external": "", "readers": None, "statements": None}
 _SHOWN = ("auroc", "sensitivity", "specificity", "ppv", "npv", "accuracy")
 
 

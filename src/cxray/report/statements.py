@@ -15,7 +15,6 @@ from cxray.report import numbers
 from cxray.report.people import default_step, thousands
 from cxray.report.questions import Question
 from cxray.report.sentences import name, plural
-from cxray.runtime.stress import ALARM, UNCHANGED, phrase
 
 _TURNED = {
     "without the finding, called negative": "films without {} that the model cleared",
@@ -29,6 +28,8 @@ _CLAIMS = {
     "auroc": "The AUROC for {1} is at least {0}",
 }
 _REFERRED = 0.1
+# As training warns of it.
+_ALARMING_FALL = 0.1
 
 
 def floor(question: Question) -> Markup:
@@ -100,7 +101,7 @@ def robustness(question: Question) -> Markup:
     table = question.table("stress")
     if table is None:
         return Markup("")
-    usual = int(np.flatnonzero(table["treatment"] == UNCHANGED)[0])
+    usual = 0  # the table begins with the unchanged films
     falls = [
         (float(table[rate][usual] - table[rate][row]), row, rate)
         for row in range(len(table["treatment"]))
@@ -112,13 +113,14 @@ def robustness(question: Question) -> Markup:
         return Markup("{} validation films were changed on purpose in {} ways; no rate at the threshold fell.").format(
             films, numbers.count(len(table["treatment"]) - 1)
         )
-    moved = Markup("{} at the frozen threshold went from {} to {} on validation films {}").format(
+    moved = Markup("{} at the frozen threshold went from {} to {} ({})").format(
         rate, _share(question, "stress", rate, usual), _share(question, "stress", rate, row),
-        phrase(str(table["treatment"][row])),
+        name(str(table["treatment"][row])),
     )  # fmt: skip
-    if fall > ALARM:
-        return Markup("The threshold does not hold where films look different: {}, {} of them.").format(moved, films)
-    return Markup("The threshold held on {} validation films changed on purpose; most moved: {}.").format(films, moved)
+    said = "The threshold held on {} validation films changed on purpose; most moved: {}."
+    if fall > _ALARMING_FALL:
+        said = "The threshold does not hold where films look different: on {} validation films changed on purpose, {}."
+    return Markup(said).format(films, moved)
 
 
 def readers(question: Question) -> Markup:

@@ -110,12 +110,11 @@ def warnings(rows: Sequence[Stressed]) -> list[str]:
             before, after = getattr(usual, rate), getattr(row, rate)
             if before - after > ALARM:
                 said.append(
-                    f"Validation films {phrase(row.treatment)}: {rate} at the frozen threshold falls from "
+                    f"Validation films {_phrase(row.treatment)}: {rate} at the frozen threshold falls from "
                     f"{before:.2f} to {after:.2f}. The threshold will not hold where films look like that."
                 )
     return said
 
 
-def phrase(treatment: str) -> str:
-    """A treatment after the word "films": "made a third taller", "with the border blackened"."""
+def _phrase(treatment: str) -> str:
     return "with the " + treatment if treatment.startswith("border") else "made " + treatment

@@ -39,7 +39,6 @@ def evaluate_table(
     features: Sequence[Path] = (),
     naming: Naming | None = None,
     grounds: Grounds | None = None,
-    statements: Path | None = None,
     pictures: bool = True,
     overwrite: bool = False,
     command: str = "",
@@ -49,11 +48,10 @@ def evaluate_table(
 
     `protocol` is a locked protocol file, which settles the options in `SETTLED`; `features` are feature tables of the
     judged (and validation) films; `naming` translates a table of another tool; `grounds` say what else is known of
-    data and model; `statements` is a TOML file of what only the authors know, for the model card; `pictures` puts
-    small pictures of misjudged films on the page, where their paths can be opened; `command` is shown as the line to
-    replay. Where no slice is asked for, groups that the table itself holds are judged apart. Further `options` are the
-    fields of `Request`. Judging films that are not training or validation films is written to the log of openings
-    before anything is returned.
+    data and model; `pictures` puts small pictures of misjudged films on the page, where their paths can be opened;
+    `command` is shown as the line to replay. Where no slice is asked for, groups that the table itself holds are judged
+    apart. Further `options` are the fields of `Request`. Judging films that are not training or validation films is
+    written to the log of openings before anything is returned.
 
     Raises:
         DataError, LabelError, UsageError, SealedTestError: the table or the options cannot be meant.
@@ -63,14 +61,15 @@ def evaluate_table(
     settled, locks = locked_protocol(protocol) if protocol else (None, [])
     if settled is not None:
         options = _under(settled, options, validation)
-    stated = read_statements(statements, statement_keys()) if statements else {}
+    grounds = grounds or Grounds()
+    stated = read_statements(grounds.statements, statement_keys()) if grounds.statements else {}
     table = naming.read(predictions)
     if validation is not None:
         options["validation"] = naming.read(validation)
     if features:
         options["features"] = Features.read(features)
     judgement = _judged(table, Request(source=str(predictions), **options))
-    judgement = grounded(judgement, table, grounds or Grounds())
+    judgement = grounded(judgement, table, grounds)
     judgement, earlier = _logged(judgement, table, predictions, protocol, settled)
     if settled is not None:
         version = in_force(locks, earlier.first if earlier else None)
@@ -99,7 +98,7 @@ def _write(
     judgement: Evaluation,
     out: Path,
     source: Path,
-    grounds: Grounds | None,
+    grounds: Grounds,
     stated: Mapping[str, str],
     *,
     pictures: bool,
@@ -109,7 +108,7 @@ def _write(
     rundir.prepare_folder(out, overwrite=overwrite)
     judgement.save(out)
     paths = film_paths(judgement, source.parent) if pictures else {}
-    bundle = grounds.bundle if grounds else None
+    bundle = grounds.bundle
     write_card_beside(judgement, bundle_facts(bundle) if bundle else {}, out, stated, command=command)
     write_evaluation_report(
         judgement,

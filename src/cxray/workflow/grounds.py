@@ -40,13 +40,15 @@ _MODEL = "model"
 class Grounds:
     """`audit`: the folder of `cxray audit` on the model's data. `bundle`: the model's. `external`: the name of the
     place that the judged films come from, when that is not where the model learned ("" = not said). `readers`: a table
-    of people's marks on the judged films (`evaluate.reading`).
+    of people's marks on the judged films (`evaluate.reading`). `statements`: a TOML file of what only the authors know,
+    for the model card.
     """
 
     audit: Path | None = None
     bundle: Path | None = None
     external: str = ""
     readers: Path | None = None
+    statements: Path | None = None
 
 
 def grounded(evaluation: Evaluation, predictions: Predictions, grounds: Grounds) -> Evaluation:
