@@ -179,7 +179,6 @@ def predict(
     chosen = session.choose_address(options.address)
     loaded = load_bundle(bundle)
     wish = _Wish(loaded.identifier, tuple(map(as_input, films)), options.split, options.engine, options.block)
-    out = out.absolute()
     rundir.check_folder(out, overwrite=overwrite, resume=resume)
     with _placed(chosen, options.workers) as place:
         rundir.prepare_folder(out, overwrite=overwrite, resume=resume)
@@ -206,7 +205,7 @@ def _placed(address: str, workers: int) -> Iterator[_Place]:
 
 def _prepare(bundle: Bundle, wish: _Wish, out: Path, place: _Place, film_seconds: float) -> Job:
     """The job of this folder: the one that an earlier call began, or a new one."""
-    work = out / WORK
+    work = out.absolute() / WORK
     kept = _read_job(out, wish)
     engine = kept.engine if kept else _engine(bundle, wish.engine)
     _check_place(place, engine, out)
@@ -274,7 +273,7 @@ def _check_place(place: _Place, engine: str, out: Path) -> None:
     if place.cluster is None:
         return
     needed = ["cxray", "pyarrow", engine, *(["pydicom", "imagecodecs"] if dicom_library.is_installed() else [])]
-    check_nodes(place.cluster, modules=needed, extra="cluster,dicom", folder=out)
+    check_nodes(place.cluster, modules=needed, extra="cluster,dicom", folder=out.absolute())
 
 
 @contextlib.contextmanager
