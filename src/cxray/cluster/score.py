@@ -21,6 +21,7 @@ from cxray.cluster.film_list import ListReader
 from cxray.cluster.locations import is_uri, location, read_located
 from cxray.cluster.parts import Parts
 from cxray.config import InputCard
+from cxray.data.dicom.admission import ACCEPT_VARIABLE
 from cxray.errors import BundleError, CxrayError
 from cxray.records import ImageRecord, Predictions
 from cxray.runtime.predict import Answer, Predictor, ReadyFilm, as_table
@@ -38,7 +39,8 @@ class Job:
     """Everything that a worker needs to know; plain values, because it travels between machines.
 
     `work` is the folder of the job on storage that all nodes share, with the bundle in it; `base` is where relative
-    paths of films start; `threads` are those of one inference.
+    paths of films start; `threads` are those of one inference; `dicom_accept` is the driver's CXRAY_DICOM_ACCEPT, so
+    that every node refuses the same films.
     """
 
     work: str
@@ -50,6 +52,7 @@ class Job:
     metadata: tuple[str, ...]
     threads: int = 1
     film_seconds: float = 120.0
+    dicom_accept: str = ""
 
     @property
     def parts(self) -> Parts:
@@ -76,6 +79,7 @@ class Scorer:
 
     def __init__(self, job: Job) -> None:
         self.job = job
+        os.environ[ACCEPT_VARIABLE] = job.dicom_accept
         folder = Path(job.work)
         self._predictor = Predictor.open(folder / "bundle", job.engine, threads=job.threads)
         if self._predictor.bundle.identifier != job.model:

@@ -12,6 +12,7 @@ import contextlib
 import dataclasses
 import itertools
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -27,6 +28,7 @@ from cxray.cluster.nodes import check_nodes
 from cxray.cluster.parts import PARTS, write_unfinished
 from cxray.cluster.score import ATTEMPTS, Job, Marks, Outcome
 from cxray.data.dicom import library as dicom_library
+from cxray.data.dicom.admission import ACCEPT_VARIABLE
 from cxray.errors import OutputError, PartialResult, UsageError
 from cxray.runtime.engine import BATCH as ENGINE_BATCH
 from cxray.runtime.engine import usable_cores
@@ -229,6 +231,7 @@ def _prepare(bundle: Bundle, wish: _Wish, out: Path, place: _Place, film_seconds
     job = Job(
         work=str(work), base=str(Path.cwd()), model=bundle.identifier, engine=engine, films=found.films,
         block=found.block, metadata=found.metadata, film_seconds=film_seconds,
+        dicom_accept=os.environ.get(ACCEPT_VARIABLE, ""),
     )  # fmt: skip
     rundir.write_json(work / JOB, {"wish": dataclasses.asdict(wish), "job": dataclasses.asdict(job)})
     return job
