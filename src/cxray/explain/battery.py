@@ -19,8 +19,8 @@ from scipy import ndimage
 from cxray import progress
 from cxray.evaluate.ranking import auroc_interval
 from cxray.explain import faithfulness
-from cxray.explain.attribution import CONTRAST, OCCLUSION, Attribution, Map, explain_films, method_of, reference_map
-from cxray.explain.grid import upsample
+from cxray.explain.attribution import CONTRAST, OCCLUSION, Attribution, explain_films, method_of, reference_map
+from cxray.explain.grid import Map, upsample
 from cxray.explain.lungs import lung_field
 from cxray.explain.measures import MapTest, Measure
 from cxray.explain.opened import OpenedModel

@@ -88,7 +88,7 @@ def _two_tilings(lost: npt.NDArray[np.float64], places: int) -> npt.NDArray[np.f
     values = np.kron(lost[: places**2].reshape(places, places), np.ones((2, 2)))
     shifted = np.kron(lost[places**2 :].reshape(places - 1, places - 1), np.ones((2, 2)))
     values[1:-1, 1:-1] = (values[1:-1, 1:-1] + shifted) / 2
-    return values
+    return np.asarray(values, dtype=np.float64)
 
 
 def _around(coarse: Map, shape: tuple[int, ...], places: int) -> list[Mask]:
