@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from cxray.errors import BundleError, ConfigError
 from cxray.explain.attribution import occlusion
 from cxray.explain.foreign import ForeignCard, open_foreign, read_foreign_card
+from cxray.explain.occlude import CELLS_PER_PATCH
 from tests.explain.graphs import disc_film
 
 CARD = """
@@ -81,7 +82,7 @@ def test_occlusion_needs_nothing_else(tmp_path: Path) -> None:
     model = open_foreign(foreign_graph(tmp_path / "m.onnx"), card())
     found = occlusion(model, disc_film(5, 1), 1, places=7)
     row, column = np.unravel_index(int(np.argmax(found.values)), found.values.shape)
-    assert (row // 2, column // 2) == (5, 1)
+    assert (row // CELLS_PER_PATCH, column // CELLS_PER_PATCH) == (5, 1)
 
 
 @pytest.mark.parametrize(
