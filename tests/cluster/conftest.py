@@ -46,7 +46,8 @@ def trapped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(TRAP))
 
 
-@pytest.fixture(scope="session")
+# Not for the session: all later tests would run with its HOME and beside its processes.
+@pytest.fixture(scope="package")
 def two_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """Two nodes of two logical processors each, reached as a user reaches them: by an address and a token."""
     if not extras.is_available("ray"):  # importing it would settle its mode of authentication
