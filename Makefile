@@ -13,7 +13,7 @@ check:  ## lint, formatting, types
 	sh scripts/check
 
 test:  ## the whole suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-long:  ## the statistical promises by simulation, about four minutes
 	$(BIN)/python -m pytest tests/long
