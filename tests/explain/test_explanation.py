@@ -15,7 +15,7 @@ from cxray.bundle import load_bundle
 from cxray.errors import BundleError, UnreadableImage
 from cxray.explain.attribution import class_activation
 from cxray.explain.card import NAME, new_card, save_card
-from cxray.explain.explanation import explain_file, map_verdict
+from cxray.explain.explanation import card_of, explain_file
 from cxray.explain.neighbours import nearest
 from cxray.explain.opened import OpenedModel, open_bundle
 from cxray.explain.overlay import film_as_rgb, overlay, scale_of
@@ -39,7 +39,6 @@ def with_card(model: OpenedModel, **changes: tuple[float, float, float] | None) 
 def test_without_a_card_there_is_no_map_and_the_reason_is_said(tmp_path: Path, film: Path) -> None:
     found = explain_file(disc_model(tmp_path), film)
     assert found.attribution is None
-    assert map_verdict(disc_model(tmp_path), "PNEUMONIA") == found.verdict
     assert found.verdict.reason == "The maps of this model were never tested."
     assert found.no_neighbours == "This model carries no reference films to compare with."
     assert found.gate is None
@@ -55,8 +54,9 @@ def test_a_card_that_passed_shows_the_map_at_its_own_scale(tmp_path: Path, film:
     assert found.attribution is not None
     assert found.attribution.method == "class_activation"
     assert found.scale == 0.4
-    assert map_verdict(model, "PNEUMONIA").may_show
-    assert map_verdict(model, "PNEUMONIA", "occlusion").maps == "untested"
+    card = card_of(model)
+    assert card is not None and card.verdict("PNEUMONIA", "class_activation").may_show
+    assert card.verdict("PNEUMONIA", "occlusion").maps == "untested"
     assert found.to_dict()["map"]["unit"] == "log-odds"
 
 

@@ -150,16 +150,6 @@ def card_of(model: OpenedModel) -> Card | None:
     return load_card(model.bundle.folder, model.identifier) if model.bundle else None
 
 
-def map_verdict(model: OpenedModel, class_name: str, method: str = "") -> Verdict:
-    """Whether maps of a class may be shown to people who did not ask for untested ones; `method` "" = the cheapest.
-
-    Raises:
-        BundleError: as `load_card`.
-    """
-    card = card_of(model)
-    return card.verdict(class_name, method or method_of(model)) if card else NO_CARD
-
-
 def display_card(card: InputCard) -> InputCard:
     """The model's own framing of a film at a size for people."""
     enlarge = DISPLAY_PIXELS / max(card.height, card.width)

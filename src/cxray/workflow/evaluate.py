@@ -156,8 +156,3 @@ def _under(protocol: Protocol, options: dict[str, Any], validation: Path | None)
 def _with_openings(judgement: Evaluation, known: dict[str, Any]) -> Evaluation:
     said = [*judgement.facts.get("warnings", ()), *openings.warnings(known)]
     return dataclasses.replace(judgement, facts={**judgement.facts, "openings": known, "warnings": said})
-
-
-def read_predictions(path: Path, columns: Sequence[str] = ()) -> Predictions:
-    """Read a predictions table; `columns` rename, as `ours=theirs`; see `Naming.read`."""
-    return Naming(columns).read(path)
