@@ -23,7 +23,7 @@ from cxray.errors import ConfigError
 
 # A policy that freezes no threshold: the most probable class decides.
 NO_POLICY = "none"
-SHIPPED_RECIPES = ("article", "default", "demo", "fast")
+SHIPPED_RECIPES = ("article", "best", "default", "demo", "fast")
 
 
 def _require(condition: bool, name: str, wanted: str, got: object = None) -> None:
@@ -144,9 +144,11 @@ class TrainSettings:
     `clip_norm` limits the norm of the gradient of all weights together, 0 = no limit.
     `class_weights`: "balanced" or "none". `patience` epochs without improvement stop the run, 0 = never.
     `cache` false decodes every film in every epoch, as the article does.
+    `members` networks are trained from different seeds on the same division, and their logits averaged.
     """
 
     seed: int = 0
+    members: int = 1
     method: str = "gradient"
     batch_size: int = 32
     frozen_epochs: int = 0
@@ -172,6 +174,9 @@ class TrainSettings:
         _require(
             self.method in ("gradient", "linear_probe"), "train.method", "'gradient' or 'linear_probe'", self.method
         )
+        _require(1 <= self.members <= 50, "train.members", "1 up to 50", self.members)
+        if self.method == "linear_probe":
+            _require(self.members == 1, "train.members", "1 for a linear probe, which is the same for every seed")
         _require(self.patience >= 0, "train.patience", "0 (never) or a number of epochs", self.patience)
         _require(0 <= self.label_smoothing < 1, "train.label_smoothing", "0 up to but not including 1")
         _require(self.batch_size >= 1, "train.batch_size", "at least 1")

@@ -76,6 +76,16 @@ def best_of(epochs: Sequence[Epoch], monitor: str) -> Epoch | None:
     return best
 
 
+def mean_history(histories: Sequence[Sequence[Epoch]]) -> list[Epoch]:
+    """The mean of several trainings, epoch by epoch, as far as all of them went; `seconds` are added up."""
+    rows = []
+    for together in zip(*histories, strict=False):
+        means = {name: float(np.mean([getattr(row, name) for row in together])) for name in _NUMBERS}
+        seconds = float(sum(row.seconds for row in together))
+        rows.append(dataclasses.replace(together[0], **{**means, "seconds": seconds}))
+    return rows
+
+
 def describe_overfitting(epochs: Sequence[Epoch]) -> str:
     """One sentence on what the curves show, "" when there are fewer than three epochs.
 

@@ -8,6 +8,7 @@ the version that it was proven with is checked.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import keras
@@ -95,12 +96,17 @@ def check_settings(recipe: Recipe, workers: int) -> None:
     """Refuse recipes that several workers cannot follow exactly.
 
     Raises:
-        ConfigError: a linear probe, smaller films at first, or a batch that cannot be shared evenly.
+        ConfigError: a linear probe, several networks, smaller films at first, or a batch that cannot be shared evenly.
     """
     if recipe.train.method != "gradient":
         raise ConfigError(
             f"train.method={recipe.train.method!r} takes seconds on one machine and has no gradient to share.",
             "Use `cxray train`, or a recipe with train.method=gradient.",
+        )
+    if recipe.train.members > 1:
+        raise ConfigError(
+            f"{recipe.train.members} networks in one run (train.members) are for one machine.",
+            "Add --set train.members=1.",
         )
     if recipe.train.small_epochs:
         raise ConfigError(
@@ -162,10 +168,29 @@ def _check_layers(model: keras.Model) -> None:
 
 
 def synchronize(model: keras.Model) -> None:
-    """Let every batch normalisation use the statistics of the whole batch."""
+    """Let every batch normalisation use the statistics of the whole batch, as exactly as one process computes them."""
     for layer in model._flatten_layers():
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.synchronized = True
+            layer._moments = functools.partial(_moments_of_all, layer._reduction_axes)
+
+
+def _moments_of_all(axes: list[int], inputs: Any, _mask: Any) -> tuple[Any, Any]:
+    """Mean and variance over the equal parts of all workers: first the mean of all, then the squared distances from it.
+
+    Keras's own takes the squared mean from the mean of squares: a variance that is small beside the mean loses digits.
+    """
+    workers = tf.distribute.get_replica_context()
+    if workers is None:  # while the network is built, nothing is computed
+        return tf.nn.moments(inputs, axes)  # type: ignore[no-any-return]
+
+    def of_all(values: Any) -> Any:
+        return workers.all_reduce(tf.distribute.ReduceOp.MEAN, tf.reduce_mean(values, axes, keepdims=True))
+
+    mean = of_all(inputs)
+    # The distances sum to nothing, so that the variance does not change with the mean.
+    variance = of_all(tf.math.squared_difference(inputs, tf.stop_gradient(mean)))
+    return tf.squeeze(mean, axes), tf.squeeze(variance, axes)
 
 
 def build_metrics(model: keras.Model, targets: Any) -> None:

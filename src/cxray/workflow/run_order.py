@@ -99,6 +99,8 @@ def check_settings(settings: Recipe) -> None:
     check_backbone(settings.model.backbone, min(settings.input.height, settings.input.width))
     if settings.train.frozen_epochs and settings.model.backbone == "article_cnn":
         raise ConfigError("article_cnn has no pre-trained part to freeze, so train.frozen_epochs must be 0.")
+    if settings.train.members > 1 and settings.model.backbone == "article_cnn":
+        raise ConfigError("Networks with a pooled head can be averaged, article_cnn cannot: train.members must be 1.")
     if settings.train.small_epochs:
         if settings.model.backbone == "article_cnn":
             raise ConfigError("article_cnn fits one size of film, so train.small_epochs must be 0.")

@@ -129,6 +129,10 @@ def _own_fit(settings: Recipe) -> Fitting:
         from cxray.model.probe import fit_probe
 
         return fit_probe
+    if settings.train.members > 1:
+        from cxray.model.ensemble import fit_members
+
+        return fit_members
     from cxray.model.train import fit
 
     return fit
@@ -321,7 +325,8 @@ class _Journey:
 
     def _close(self, facts: Mapping[str, Any]) -> None:
         if not facts["interrupted"]:  # an interrupted run may still be resumed
-            shutil.rmtree(self.out / "checkpoint", ignore_errors=True)
+            for state in [self.out / "checkpoint", *self.out.glob("members/*/checkpoint")]:
+                shutil.rmtree(state, ignore_errors=True)
         rundir.write_manifest(
             self.out,
             {
