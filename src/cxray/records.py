@@ -112,7 +112,7 @@ class Predictions:
         return self.findings is not None
 
     def select(self, rows: npt.NDArray[Any]) -> Predictions:
-        """The table reduced to `rows`, a boolean mask or integer positions."""
+        """The table reduced to `rows`, a boolean mask (N,) or integer positions (any number,)."""
         changes: dict[str, Any] = {
             field.name: getattr(self, field.name)[rows]
             for field in dataclasses.fields(self)
@@ -147,7 +147,11 @@ class Predictions:
 
     @classmethod
     def from_columns(cls, table: Mapping[str, Column], *, source: Path | str = "the table") -> Predictions:
-        """Build from text columns as `tables.read_table` gives them; absent optional columns become unknown."""
+        """Build from text columns as `tables.read_table` gives them; absent optional columns become unknown.
+
+        Raises:
+            DataError: as `read`.
+        """
         table = dict(table)
         names = [name for name in table if name.startswith(SCORE_PREFIX) and name != SCORE_PREFIX]
         if not names:

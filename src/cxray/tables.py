@@ -100,7 +100,7 @@ def write_table(path: Path, columns: Mapping[str, Column]) -> None:
 
 
 def as_numbers(column: Column, *, name: str, source: Path | str) -> npt.NDArray[np.float64]:
-    """Turn a text column into float64; an empty cell becomes NaN.
+    """Turn a text column (N,) into float64 (N,); an empty cell becomes NaN.
 
     Raises:
         DataError: a cell is neither empty nor a number; the message gives its row, counted as in a spreadsheet.

@@ -88,7 +88,7 @@ def _store_name(card: InputCard) -> str:
 
 
 def decode_all(records: Sequence[ImageRecord], card: InputCard) -> Iterator[npt.NDArray[np.uint8] | str]:
-    """Prepare every film now, without the cache, in order: the array, or the reason why there is none."""
+    """Prepare every film now, without the cache, in order: uint8 (height, width), or why there is no such array."""
     with ThreadPoolExecutor(WORKERS) as pool:
         yield from pool.map(lambda record: _prepare_or_reason(record.path, card), records)
 

@@ -260,7 +260,7 @@ def _shoulder(thorax: Thorax, bones: Skeleton, view: View) -> Field:
 
 
 def lung_field(tissue: Tissue, thorax: Thorax) -> npt.NDArray[np.bool_]:
-    """Where the lung is seen as lung: not behind the heart, and above the diaphragm."""
+    """Where (side, side) the lung is seen as lung: not behind the heart, and above the diaphragm."""
     return tissue.lung > 0.30 * LUNG_DEPTH * thorax.depth
 
 

@@ -46,7 +46,7 @@ def prepare(image: PixelImage, card: InputCard, *, name: str = "the film") -> np
 
 
 def prepare_file(path: Path, card: InputCard) -> npt.NDArray[np.uint8]:
-    """Decode and prepare one film from disk, at reduced JPEG scale where that is enough.
+    """Decode and prepare one film from disk, at reduced JPEG scale where that is enough: uint8 (height, width).
 
     Raises:
         UnreadableImage: as `decode_file` and `prepare`.

@@ -35,7 +35,7 @@ def sigmoid(logits: npt.ArrayLike) -> Floats:
 
 
 def softmax(logits: npt.ArrayLike) -> Floats:
-    """Softmax over the last axis, without overflow."""
+    """Softmax over the last axis of logits (…, classes), without overflow: shares that add up to 1."""
     values = np.asarray(logits, dtype=np.float64)
     powers: Floats = np.exp(values - values.max(axis=-1, keepdims=True))
     total: Floats = powers.sum(axis=-1, keepdims=True)

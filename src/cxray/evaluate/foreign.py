@@ -47,7 +47,12 @@ def rename(
     labels: Mapping[str, str] | None = None,
     source: Path | str = "the table",
 ) -> Predictions:
-    """Build predictions from text columns after renaming; see `read_foreign`."""
+    """Build predictions from text columns after renaming; see `read_foreign`.
+
+    Raises:
+        UsageError: a column that is to be renamed is missing, or its new name is taken.
+        DataError: as `Predictions.from_columns`.
+    """
     renamed = dict(table)
     for ours, theirs in mapping.items():
         _check_our_name(ours, table)

@@ -67,7 +67,11 @@ class Marks:
 
     @classmethod
     def of(cls, table: Mapping[str, Column], *, source: Path | str = "the table") -> Marks:
-        """Marks from text columns; see `read`."""
+        """Marks from text columns.
+
+        Raises:
+            DataError: as `read`.
+        """
         missing = [name for name in _NEEDED if name not in table]
         if missing:
             raise DataError(

@@ -58,7 +58,11 @@ class Request:
     features: Features | None = None
 
     def settings(self) -> Settings:
-        """Level, draws, seed and prevalences, checked."""
+        """Level, draws, seed and prevalences, checked.
+
+        Raises:
+            UsageError: a level outside of 0.5 to 1, or a prevalence outside of 0 to 1.
+        """
         if not 0.5 <= self.level < 1:
             raise UsageError(
                 f"The confidence level must lie between 0.5 and 1, got {self.level:g}.", "Use 0.95, for example."

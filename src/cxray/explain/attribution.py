@@ -91,7 +91,7 @@ def class_activation(
 def occlusion(
     model: OpenedModel, film: npt.NDArray[Any], class_index: int, *, places: int = OCCLUSION_PLACES
 ) -> Attribution:
-    """Cover a prepared film patch by patch and watch the log-odds; see `occlude`.
+    """Cover a prepared film (height, width) patch by patch and watch the log-odds; see `occlude`.
 
     Raises:
         UsageError, DataError: as `occlude.occlude`.
@@ -152,7 +152,8 @@ def method_of(model: OpenedModel) -> str:
 def chosen_class(model: OpenedModel, scores: npt.NDArray[np.float64], wanted: str = "") -> int:
     """The class a map is made for: `wanted`, else the positive class of two, else the one the film scores highest for.
 
-    With several findings the highest is the one furthest above its threshold.
+    `scores` are the film's probabilities (classes,). With several findings the highest is the one furthest above its
+    threshold.
 
     Raises:
         UsageError: the model has no class `wanted`.

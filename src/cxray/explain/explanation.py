@@ -160,7 +160,9 @@ def display_card(card: InputCard) -> InputCard:
 def map_of(
     model: OpenedModel, film: npt.NDArray[np.uint8], outputs: Any, index: int, kind: str, part: ClassCard | None = None
 ) -> Attribution:
-    """The map of one prepared film whose `outputs` are at hand, by the method `kind`; `part` is its part of the card.
+    """The map of one prepared film (height, width) whose `outputs` (1, …) are at hand, by the method `kind`.
+
+    `part` is what the card says of the class; contrast takes its reference from it.
 
     Raises:
         UsageError: the model does not allow that kind of map, or contrast has no card to take its reference from.

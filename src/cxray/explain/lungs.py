@@ -38,7 +38,7 @@ _LEAST_HEIGHT = 0.7
 
 
 def lung_field(film: npt.NDArray[np.uint8]) -> Mask:
-    """The estimated lung fields of a prepared film, white = dense: bool, the film's shape.
+    """The estimated lung fields of a prepared film, white = dense: bool (height, width).
 
     There is always an answer; on something that is no frontal chest film it means nothing.
     """

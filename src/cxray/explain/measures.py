@@ -116,7 +116,7 @@ class MapTest:
         return self._measured(value, (value - half, value + half), null, kept.size, skipped)
 
     def rate(self, hits: npt.NDArray[np.bool_], nulls: Values | None = None) -> Measure:
-        """The share of films that hit, with a Wilson interval; the bar may be the null's own upper limit."""
+        """The share of films (N,) that hit, with a Wilson interval; the bar may be the null's own upper limit."""
         if hits.size < LEAST_PATIENTS:
             return self.without(hits.size, f"only {hits.size} films; {LEAST_PATIENTS} are needed")
         null = None if nulls is None else null_of(nulls)

@@ -40,7 +40,7 @@ NOTE = "Research use only. The map shows what the model used, not where disease 
 
 
 def draw(explanation: Explanation, thumbnails: Mapping[str, npt.NDArray[np.uint8]] | None = None) -> Figure:
-    """The whole picture as a matplotlib figure; `thumbnails` are grey films by file name, where they are at hand."""
+    """The whole picture as a matplotlib figure; `thumbnails` are grey films (height, width) by name, if at hand."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=_INCHES, dpi=_DOTS_PER_INCH, facecolor="white")

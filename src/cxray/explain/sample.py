@@ -57,7 +57,7 @@ def draw_records(
 def read_films(
     records: Sequence[ImageRecord], card: InputCard
 ) -> tuple[npt.NDArray[np.uint8], tuple[ImageRecord, ...]]:
-    """Prepare films; those that cannot be read are left out."""
+    """Prepare films, uint8 (N, height, width); those that cannot be read are left out, of the records as well."""
     films, kept = [], []
     for record in records:
         try:
@@ -70,8 +70,8 @@ def read_films(
 
 
 def read_opacities(records: Sequence[ImageRecord], masks: Path, card: InputCard) -> tuple[npt.NDArray[np.bool_], ...]:
-    """The known opacities of films: pictures in `masks` with the films' own names, white where disease is, prepared
-    with the same frame as the films.
+    """The known opacities of films, each (height, width): pictures in `masks` with the films' own names, white where
+    disease is, prepared with the same frame as the films.
 
     Raises:
         DataError: a film has no mask, or it cannot be read.

@@ -55,11 +55,11 @@ class WeightAverage(keras.callbacks.Callback):
             self.network.set_weights(current)
 
     def state(self) -> list[npt.NDArray[Any]]:
-        """Everything needed to go on later."""
+        """Everything needed to go on later: the number of steps (), then every average in the shape of its weight."""
         return [self.steps.numpy(), *(average.numpy() for average in self.averages)]
 
     def restore(self, state: list[npt.NDArray[Any]]) -> None:
-        """Go on from `state`."""
+        """Go on from what `state` gave; see `state`."""
         self.steps.assign(int(np.asarray(state[0])))
         for average, value in zip(self.averages, state[1:], strict=True):
             average.assign(value)

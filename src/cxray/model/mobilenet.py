@@ -94,7 +94,7 @@ class GraphParts:
         return name
 
     def constant(self, name: str, value: npt.NDArray[Any]) -> str:
-        """Store an array under `name`."""
+        """Store an array (any shape) under `name`, once; returns the name."""
         from onnx import numpy_helper
 
         if all(known.name != name for known in self.constants):

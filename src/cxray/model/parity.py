@@ -47,7 +47,9 @@ def check_graph(reference: Runner, graph: Path, films: npt.NDArray[np.uint8], ta
 def compare(
     kind: str, path: Path, reference: Runner, exported: Runner, films: npt.NDArray[np.uint8], task: str
 ) -> Parity:
-    """Compare two functions from films to logits; `kind` and `path` name the exported one in messages.
+    """Compare two functions from films to logits on prepared films (N, height, width).
+
+    `kind` and `path` name the exported one in messages.
 
     Raises:
         BundleError: they differ by more than `PARITY_TOLERANCE` in probability.

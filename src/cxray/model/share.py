@@ -22,7 +22,7 @@ class Share:
     workers: int = 1
 
     def even(self, order: npt.NDArray[np.int64], batch_size: int) -> npt.NDArray[np.int64]:
-        """`order` without the last films that make its last batch uneven."""
+        """`order`, positions (N,) of films, without the last films that make its last batch uneven."""
         left_out = (len(order) % batch_size) % self.workers
         return order[: len(order) - left_out]
 

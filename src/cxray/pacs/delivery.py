@@ -226,7 +226,11 @@ def answer_of(session: Any, method: str, url: str, **arguments: Any) -> Any:
 
 @contextlib.contextmanager
 def http_errors() -> Iterator[None]:
-    """Turn what requests raises into `Unreachable` or `Rejected`, by status code; texts of answers are dropped."""
+    """Turn what requests raises into errors of the house, by status code; texts of answers are dropped.
+
+    Raises:
+        Unreachable: it may work later. Rejected: it will not.
+    """
     import requests
 
     try:

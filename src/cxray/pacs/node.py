@@ -40,7 +40,9 @@ _CRASH_WAIT = Retry(first_wait_seconds=0.5, longest_wait_seconds=60)
 class Door(Protocol):
     """Where films come from when they have to be asked for."""
 
-    def poll(self) -> int: ...
+    def poll(self) -> int:
+        """Take in what is new; how many films that was."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -181,7 +183,11 @@ class Node:
 
 
 def work(settings: NodeSettings, parent: int = 0) -> None:
-    """The worker process: until it is told to stop, or `parent` is gone."""
+    """The worker process: until it is told to stop, or `parent` is gone.
+
+    Raises:
+        SystemExit: 1, after a failure that the journal names.
+    """
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C reaches the whole group; the parent decides

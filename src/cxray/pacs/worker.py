@@ -34,9 +34,13 @@ class Judge(Protocol):
     """What the worker needs of a model: see `assess.Assessor`."""
 
     @property
-    def maker(self) -> Maker: ...
+    def maker(self) -> Maker:
+        """Who reports, and under which version of everything that decides."""
+        ...
 
-    def assess(self, path: Path) -> tuple[Dataset, Reading]: ...
+    def assess(self, path: Path) -> tuple[Dataset, Reading]:
+        """The header of a film and what the model makes of it; see `assess.Assessor.assess`."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -225,6 +225,9 @@ def contact_sheet(images: Sequence[npt.NDArray[np.uint8]], captions: Sequence[st
     """Films side by side with a caption under each, in the order given.
 
     `images` are uint8 (height, width), grey; `captions` is as long.
+
+    Raises:
+        UsageError: there are no films, or not as many captions.
     """
     if len(images) != len(captions) or not len(images):
         raise UsageError(

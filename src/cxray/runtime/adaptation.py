@@ -47,7 +47,7 @@ class LocalFilms:
         return len(self.logits)
 
     def of(self, rows: npt.NDArray[Any]) -> LocalFilms:
-        """The films of some rows."""
+        """The films of some rows: a boolean mask (N,) or integer positions."""
         return dataclasses.replace(
             self, logits=self.logits[rows], features=self.features[rows], wanted=self.wanted[rows]
         )

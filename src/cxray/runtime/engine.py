@@ -117,7 +117,7 @@ def in_batches(films: Films, batch: int) -> Iterator[tuple[Films, int]]:
 
 
 def joined(parts: list[dict[str, npt.NDArray[np.float32]]]) -> Answers:
-    """Answers of several batches as one."""
+    """Answers of several batches, each (batch, …), as one (N, …)."""
     if len(parts) == 1:
         return parts[0]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -174,8 +174,13 @@ class DecoderPool:
 
 
 async def all_of(*work: Coroutine[Any, Any, None]) -> None:
-    """Do all at once and return when none is under way any more, not even when one failed or the caller was cancelled;
-    plain `gather` would leave the others, and the children that they are ending, to themselves."""
+    """Do all at once and return when none is under way any more, not even when one failed or the caller was cancelled.
+
+    Plain `gather` would leave the others, and the children that they are ending, to themselves.
+
+    Raises:
+        BaseException: what the first of them that failed raised.
+    """
     for outcome in await asyncio.gather(*work, return_exceptions=True):
         if isinstance(outcome, BaseException):
             raise outcome

@@ -46,7 +46,7 @@ class Evidence:
         }
 
     def scores(self) -> npt.NDArray[np.float64]:
-        """All validation scores, the reference that live scores are compared with."""
+        """All validation scores (N,), the reference that live scores are compared with."""
         return np.concatenate([self.positive, self.negative])
 
 

@@ -42,7 +42,7 @@ class HeatMaps:
     def draw(
         self, outputs: Mapping[str, npt.NDArray[Any]], class_name: str, place: tuple[int, int, int, int]
     ) -> dict[str, Any]:
-        """The map of one film: `outputs` hold its row of every output, `place` is where it lies when prepared.
+        """The map of one film: `outputs` hold its row (1, …) of every output, `place` is where it lies when prepared.
 
         Raises:
             Problem: the model has no such class, or no head that a map can be read from.

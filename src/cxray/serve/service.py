@@ -117,7 +117,11 @@ class Service:
         return scored
 
     async def run(self, model: ServedModel, film: Any) -> Row:
-        """One prepared film float32 (height, width, 1), 0–1, through the waiting line."""
+        """One prepared film float32 (height, width, 1), 0–1, through the waiting line.
+
+        Raises:
+            Problem: the model is not ready, or what the waiting line says.
+        """
         if model.queue is None:
             raise Problem("not_ready")
         row = await model.queue.submit(film)

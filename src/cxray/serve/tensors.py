@@ -89,7 +89,7 @@ def _values(tensor: Mapping[str, Any], raw: memoryview) -> npt.NDArray[np.float3
 def pack_response(
     header: dict[str, Any], tensors: Mapping[str, tuple[str, npt.NDArray[Any]]], binary: Mapping[str, bool]
 ) -> tuple[bytes, dict[str, str]]:
-    """Body and headers of a response; `tensors` maps a name to datatype and array, `binary` says which go raw."""
+    """Body and headers of a response; `tensors`: name to datatype and array (any shape); `binary`: which go raw."""
     raw: list[bytes] = []
     outputs = []
     for name, (datatype, array) in tensors.items():

@@ -84,7 +84,12 @@ def command_line(
 
 
 def check_settings(settings: Recipe) -> None:
-    """Everything that can be refused before a film is read or a folder made."""
+    """Everything that can be refused before a film is read or a folder made.
+
+    Raises:
+        ConfigError, UsageError: settings that cannot be meant, or do not go together.
+        MissingExtra: a library that training needs is missing.
+    """
     check_codes(settings.accept)
     if settings.decision.policy != config.NO_POLICY:
         Policy.parse(settings.decision.policy)

@@ -18,7 +18,10 @@ Item = TypeVar("Item")
 
 
 def sample_sheet(records: Sequence[ImageRecord], prepared: PreparedFilms, indices: npt.NDArray[np.int64]) -> bytes:
-    """A PNG contact sheet: `FILMS_PER_CLASS` films of every class or finding, spread evenly over the list."""
+    """A PNG contact sheet: `FILMS_PER_CLASS` films of every class or finding, spread evenly over the list.
+
+    `indices` (N,) are the places of the records' films in `prepared`.
+    """
     chosen: list[int] = []
     captions: list[str] = []
     names = [class_of(record) for record in records]

@@ -173,7 +173,7 @@ def hash_bits(hash_films: npt.NDArray[np.uint8]) -> Flags:
 
 
 def packed_hashes(hash_films: npt.NDArray[np.uint8]) -> list[bytes]:
-    """The difference hash of each film as 32 bytes."""
+    """The difference hash of each film (N, 16, 17) as 32 bytes."""
     return [row.tobytes() for row in np.packbits(hash_bits(hash_films), axis=1)]
 
 
