@@ -40,7 +40,7 @@ from cxray.data.audit.labels import check_labels
 from cxray.data.audit.leaks import check_leaks
 from cxray.data.audit.scan import Scan
 from cxray.data.audit.shift import check_shift
-from cxray.data.audit.shortcuts import check_shortcuts, look_at_whole_films, targets_of
+from cxray.data.audit.shortcuts import check_shortcuts, targets_of
 from cxray.data.intake import Intake, read_dataset
 from cxray.data.phantom import DISEASED, NORMAL, PhantomPlan, write_phantom_folder
 from cxray.data.phantom_faults import FAULTS, Planted, plant
@@ -95,7 +95,7 @@ def look_at_shortcuts(scan: Scan, intake: Intake, seed: int) -> list[Finding]:
 
 def look_at_labels(scan: Scan, intake: Intake, seed: int) -> list[Finding]:
     """The part that lists films to be read again."""
-    return check_labels(scan, look_at_whole_films(scan, targets_of(scan), seed))[0]
+    return check_labels(scan, targets_of(scan), seed)[0]
 
 
 def look_at_leaks(scan: Scan, intake: Intake, seed: int) -> list[Finding]:

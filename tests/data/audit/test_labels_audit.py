@@ -2,9 +2,9 @@ import dataclasses
 
 import numpy as np
 
-from cxray.data.audit.labels import check_labels
+from cxray.data.audit.labels import check_labels, outlines
 from cxray.data.audit.scan import Scan
-from cxray.data.audit.shortcuts import look_at_whole_films, targets_of
+from cxray.data.audit.shortcuts import targets_of
 from tests.data.audit.conftest import relabel, scan_of, two_classes
 
 
@@ -17,7 +17,7 @@ def easy_scan() -> Scan:
 
 
 def suspects(scan: Scan):
-    return check_labels(scan, look_at_whole_films(scan, targets_of(scan), 0))
+    return check_labels(scan, targets_of(scan), 0)
 
 
 def test_right_labels_raise_no_suspicion():
@@ -45,3 +45,20 @@ def test_flipped_labels_are_listed_and_test_films_are_not():
 def test_a_probe_that_knows_nothing_accuses_nobody():
     findings, _ = suspects(scan_of(two_classes(300)))
     assert findings == []
+
+
+def test_outlines_tell_where_and_in_which_direction_grey_changes():
+    films = np.full((2, 32, 32), 50, dtype=np.uint8)
+    films[0, :, 2] = 250  # an upright line far left: grey changes across it
+    films[1, 29, :] = 250  # a level line at the foot
+    upright, level = outlines(films).reshape(2, 8, 8, 4)
+    assert upright[:, 0, 1].min() > 2 and upright[:, :, 0].max() == 0
+    assert level[7, :, 0].min() > 2 and level[:, :, 1].max() == 0
+    assert np.count_nonzero(upright[:, 1:]) == 0 and np.count_nonzero(level[:7]) == 0
+    np.testing.assert_allclose((upright**2).mean(), 1, rtol=1e-5)
+
+
+def test_outlines_do_not_mind_exposure_and_bear_a_blank_film():
+    film = np.random.default_rng(3).integers(40, 80, size=(1, 32, 32)).astype(np.uint8)
+    np.testing.assert_allclose(outlines(film), outlines(film * 2 + 10), rtol=1e-5)
+    assert not outlines(np.zeros((1, 32, 32), dtype=np.uint8)).any()

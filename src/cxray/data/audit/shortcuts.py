@@ -141,19 +141,24 @@ def _reference(scan: Scan, reduced: Floats, target: Target, seed: int) -> Refere
 
 def probe(scan: Scan, features: Floats, name: str, target: Target, seed: int) -> tuple[Probed, Floats, Floats]:
     """Probe one target; also the held-out scores of learned films and those of test films, NaN elsewhere (films,)."""
-    patient = patient_codes(scan.patient)
-    is_test = np.asarray(scan.split == "test")
-    learned, tested = target.known & ~is_test, target.known & is_test
-    truth = target.is_positive
-    scores, moved = np.full(len(scan), np.nan), np.full(len(scan), np.nan)
-    codes = _dense(patient[learned])
-    scores[learned] = held_out_scores(features[learned], truth[learned], codes, seed)
-    held_out = auroc(scores[learned], truth[learned], codes, seed)
+    patient, truth = patient_codes(scan.patient), target.is_positive
+    held_out, scores = probe_held_out(scan, features, target, seed)
+    learned, tested = ~np.isnan(scores), target.known & np.asarray(scan.split == "test")
+    moved = np.full(len(scan), np.nan)
     transported = None
     if truth[tested].any() and not truth[tested].all():
         moved[tested] = fit(features[learned], truth[learned]).decision_function(features[tested])
         transported = auroc(moved[tested], truth[tested], _dense(patient[tested]), seed)
     return Probed(name, target.name, held_out, transported, np.where(learned, scores, moved)), scores, moved
+
+
+def probe_held_out(scan: Scan, features: Floats, target: Target, seed: int) -> tuple[Interval, Floats]:
+    """AUROC by cross-validation, and the held-out log odds of films outside test, NaN elsewhere (films,)."""
+    learned = target.known & np.asarray(scan.split != "test")
+    codes, truth = _dense(patient_codes(scan.patient)[learned]), target.is_positive[learned]
+    scores = np.full(len(scan), np.nan)
+    scores[learned] = held_out_scores(features[learned], truth, codes, seed)
+    return auroc(scores[learned], truth, codes, seed), scores
 
 
 def check_transport(scan: Scan, references: Sequence[Reference]) -> list[Finding]:

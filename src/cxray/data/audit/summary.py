@@ -84,7 +84,7 @@ def check_all(
     targets = targets_of(scan)
     shortcuts, probed = check_shortcuts(scan, targets, seed)
     references = look_at_whole_films(scan, targets, seed)
-    suspects, tables["suspects"] = check_labels(scan, references)
+    suspects, tables["suspects"] = check_labels(scan, targets, seed)
     found += [*shortcuts, *check_transport(scan, references), *suspects]
     tables["pairs"] = pairs_table(scan, pairs)
     probed += [reference.probed for reference in references]
