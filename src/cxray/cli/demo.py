@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 def command(out: Path, patients: int, is_served: bool, port: int, seed: int, overwrite: bool, as_json: bool) -> None:
     """Walk the whole road with synthetic radiographs: audit, train, predict, evaluate, report. Offline, a few minutes.
 
+    With --serve a demo that already lies in --out is not made again.
+
     \b
     Example:
       cxray demo
@@ -35,8 +37,12 @@ def command(out: Path, patients: int, is_served: bool, port: int, seed: int, ove
         from cxray.serve.run import require_serving_libraries
 
         require_serving_libraries()
-    from cxray.workflow.demo import demo
+    from cxray.workflow.demo import demo, is_finished
 
+    if is_served and not overwrite and is_finished(out, seed=seed, patients=patients):
+        click.echo(f"{out} holds this demo already, so it is served as it is.")
+        _serve(out, port)
+        return
     result = demo(out, seed=seed, patients=patients, overwrite=overwrite)
     auroc = result.judgement.record("auroc")
     if as_json:

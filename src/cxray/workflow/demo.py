@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from pathlib import Path
+from typing import Any
 
 from cxray import progress, rundir
 from cxray.data.phantom import PhantomPlan, write_phantom_folder
@@ -53,5 +54,15 @@ def demo(out: Path, *, seed: int = 0, patients: int = PATIENTS, overwrite: bool 
     judgement = evaluate_table(
         out / "test.csv", out / "judged", command=f"cxray evaluate {out / 'test.csv'} --out judged"
     )
-    rundir.write_manifest(out, {"kind": "demo", "seed": seed, "patients": patients})
+    rundir.write_manifest(out, _kind(seed, patients))
     return Demo(out, out / "judged" / "report.html", time.monotonic() - started, judgement)
+
+
+def is_finished(out: Path, *, seed: int = 0, patients: int = PATIENTS) -> bool:
+    """Whether `out` holds this very demo, finished."""
+    kind = _kind(seed, patients)
+    return rundir.is_complete(out) and kind.items() <= rundir.read_manifest(out).items()
+
+
+def _kind(seed: int, patients: int) -> dict[str, Any]:
+    return {"kind": "demo", "seed": seed, "patients": patients}
