@@ -78,18 +78,22 @@ def measure(bundle: Path, folder: Path, repeats: int) -> list[dict[str, object]]
             kind, side, count, cores, batch = plan
             best[plan] = min(best[plan], seconds_a_film(bundle, films[kind, side], count, cores, batch))
     for (kind, side, count, cores, batch), seconds in best.items():
-        row = {"format": kind, "side_pixels": side, "files": count, "cores": cores, "batch": batch}
+        row = {"format": kind, "side_pixels": side, "files": count, "cores_used": cores, "batch": batch}
         rows.append({**row, "milliseconds_a_film": round(1000 * seconds, 3)})
     return rows
+
+
+def alike(rows: list[dict[str, object]], kind: str, cores: int) -> list[dict[str, object]]:
+    """The rows that differ in film size alone."""
+    wanted = {"format": kind, "cores_used": cores, "batch": 8}
+    return [r for r in rows if all(r[name] == value for name, value in wanted.items()) and r["files"] in (96, 160)]
 
 
 def fit(rows: list[dict[str, object]], kind: str, cores: int) -> tuple[float, float]:
     """Milliseconds a film, and milliseconds a megapixel."""
     import numpy as np
 
-    chosen = [
-        r for r in rows if r["format"] == kind and r["cores"] == cores and r["batch"] == 8 and r["files"] in (96, 160)
-    ]
+    chosen = alike(rows, kind, cores)
     megapixels = [int(str(r["side_pixels"])) ** 2 / 1e6 for r in chosen]
     slope, start = np.polyfit(megapixels, [float(str(r["milliseconds_a_film"])) for r in chosen], 1)
     return float(start), float(slope)
@@ -104,7 +108,7 @@ def draw(rows: list[dict[str, object]], picture: Path) -> None:
     for kind, colour in (("png", "#b3541e"), ("jpeg", "#1f5f8b")):
         for cores, mark in ((1, "o"), (2, "s")):
             start, slope = fit(rows, kind, cores)
-            chosen = [r for r in rows if r["format"] == kind and r["cores"] == cores and r["batch"] == 8]
+            chosen = alike(rows, kind, cores)
             sizes = [int(str(r["side_pixels"])) ** 2 / 1e6 for r in chosen]
             axes.plot(
                 sizes,
