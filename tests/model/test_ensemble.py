@@ -68,7 +68,7 @@ def test_joined_logits_are_the_mean(mirrored: bool) -> None:
 def test_members_are_trained_once_and_kept_after_a_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     training, validation = _films(np.arange(32)), _films(np.arange(32, 40))
     whole = fit_members(_recipe(), 2, training, validation, Workplace(tmp_path / "whole", "films"))
-    assert not whole.interrupted
+    assert not whole.interrupted and whole.members == 3
     assert len(read_history(tmp_path / "whole" / "history.csv")) == 2
 
     killed = Workplace(tmp_path / "killed", "films")
@@ -98,7 +98,7 @@ def test_ctrl_c_keeps_the_members_that_are_finished(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(ensemble, "fit", interrupted)
     training, validation = _films(np.arange(32)), _films(np.arange(32, 40))
     result = fit_members(_recipe(), 2, training, validation, Workplace(tmp_path / "one", "films"))
-    assert result.interrupted
+    assert result.interrupted and result.members == 1
     assert result.network.network.model.get_layer("logits").get_weights()[0].shape == (128, 2)  # one network of 128
     stop = 0
     first = fit_members(_recipe(), 2, training, validation, Workplace(tmp_path / "none", "films"))

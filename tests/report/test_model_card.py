@@ -8,7 +8,7 @@ import pytest
 
 from cxray.errors import UsageError
 from cxray.evaluate import evaluate
-from cxray.report import numbers
+from cxray.report import card_model, numbers
 from cxray.report.card_sources import Sources, read_statements
 from cxray.report.checklists import (
     CHECKLISTS,
@@ -164,3 +164,9 @@ def test_empty_statements_count_as_none(tmp_path):
     path.write_text("ethics = ' '\nfunding = 'None.'")
     assert read_statements(path, statement_keys()) == {"funding": "None."}
     assert json.dumps(sorted(statement_keys()))
+
+
+def test_averaged_networks_are_counted(evaluation):
+    together = card_model.model(Sources({**BUNDLE, "members": 5}, evaluation))
+    assert re.sub("<[^>]*>", "", together).startswith("The mean of 5 networks, each of backbone mobilenet, head")
+    assert card_model.model(Sources({**BUNDLE, "members": 1}, evaluation)).startswith("Backbone mobilenet, head")

@@ -71,7 +71,8 @@ def fit_members(
     interrupted = len(finished) < recipe.train.members or finished[-1].interrupted
     history = mean_history([one.history for one in finished])
     best = best_of(history, recipe.train.monitor)
-    return Fit(TrainedKeras(network), tuple(history), best, interrupted, finished[0].devices)
+    devices, members = finished[0].devices, len(finished)
+    return Fit(TrainedKeras(network), tuple(history), best, interrupted, devices, members=members)
 
 
 def joined(members: Sequence[Network]) -> Network:

@@ -42,7 +42,7 @@ class Trained(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Fit:
-    """A trained network with its best weights, and how it got there."""
+    """A trained network with its best weights, and how it got there; `members` networks were averaged into it."""
 
     network: Trained
     history: tuple[Epoch, ...]
@@ -50,6 +50,7 @@ class Fit:
     interrupted: bool
     devices: int
     known: Known | None = None
+    members: int = 1
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

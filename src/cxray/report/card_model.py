@@ -91,8 +91,10 @@ def model(sources: Sources) -> Markup:
         return _NOTHING
     head = str(sources.bundle.get("head") or "").replace("_", " ")
     classes = len(sources.bundle.get("classes", ()))
-    return Markup("Backbone {}, head {}, {} outputs; the whole graph is the file model.onnx.").format(
-        str(backbone), head or "not named", classes
+    members = int(sources.bundle.get("members") or 1)
+    several = Markup("The mean of {} networks, each of ").format(sources.of_bundle("members")) if members > 1 else ""
+    return Markup("{}{} {}, head {}, {} outputs; the whole graph is the file model.onnx.").format(
+        several, "backbone" if several else "Backbone", str(backbone), head or "not named", classes
     )
 
 

@@ -217,6 +217,7 @@ class _Journey:
             "audit": dict(self.passed.facts),
             "metrics": _without_nan(dataclasses.asdict(trained.best)) if trained.best else {},
             "weights": trained.network.weights,
+            "members": trained.members,
         }
         bundle, table = assemble(
             trained,
@@ -262,6 +263,11 @@ class _Journey:
         from cxray.model.history import describe_overfitting
 
         notes = [*self.division.notes, describe_overfitting(fit.history)]
+        if fit.members > 1:
+            notes.append(
+                f"The model is the mean of {fit.members} networks of this recipe, each trained from a seed of its own; "
+                "the curves are their mean."
+            )
         if fit.network.weights != self.settings.model.weights and self.settings.model.backbone not in (
             "small_cnn",
             "article_cnn",
@@ -278,6 +284,7 @@ class _Journey:
             "backbone": self.settings.model.backbone,
             "weights": fit.network.weights,
             "devices": fit.devices,
+            "members": fit.members,
             "seconds": round(time.monotonic() - started, 1),
             "interrupted": fit.interrupted,
             "best_epoch": fit.best.epoch if fit.best else None,
