@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 import time
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from cxray.data.phantom import PhantomPlan, write_phantom_folder
 from cxray.evaluate.evaluation import Evaluation
 from cxray.workflow.audit import audit_folder
 from cxray.workflow.evaluate import evaluate_table
+from cxray.workflow.grounds import Grounds
 from cxray.workflow.predict import predict
 from cxray.workflow.run_order import require_training_libraries
 from cxray.workflow.train import train
@@ -51,11 +53,18 @@ def demo(out: Path, *, seed: int = 0, patients: int = PATIENTS, overwrite: bool 
     progress.say("4/5 Scoring the test patients.")
     predict(run.bundle, [films / "test"], out / "test.csv")
     progress.say("5/5 Judging.")
-    judgement = evaluate_table(
-        out / "test.csv", out / "judged", command=f"cxray evaluate {out / 'test.csv'} --out judged"
-    )
+    judgement = _judged(out, run.bundle)
     rundir.write_manifest(out, _kind(seed, patients))
     return Demo(out, out / "judged" / "report.html", time.monotonic() - started, judgement)
+
+
+def _judged(out: Path, bundle: Path) -> Evaluation:
+    """The test table with everything that is known beside it, so that the first report shows what a report can."""
+    table, validation = out / "test.csv", out / "run" / "predictions" / "validation.csv"
+    words = ["cxray", "evaluate", table, "--out", "judged", "--validation", validation]
+    command = shlex.join(map(str, [*words, "--audit", out / "audit", "--bundle", bundle]))
+    grounds = Grounds(audit=out / "audit", bundle=bundle)
+    return evaluate_table(table, out / "judged", validation=validation, grounds=grounds, command=command)
 
 
 def is_finished(out: Path, *, seed: int = 0, patients: int = PATIENTS) -> bool:
