@@ -4,7 +4,8 @@
 
 The training is small (40 films of noise, 32 pixels, two or three epochs): exactness is measured, not speed. The control
 is one process that gets the two halves of every batch in the other order: the same mathematics, other rounding. What
-batch normalisation makes of rounding errors is seen there. Appended to `results/cluster_train.csv`.
+batch normalisation makes of rounding errors is seen there, and in one process whose variance is taken as Keras's own
+synchronised layer takes it. Appended to `results/cluster_train.csv`.
 """
 
 from __future__ import annotations
@@ -43,6 +44,16 @@ if sys.argv[2] == "swapped":
     def halves(*columns):
         return tuple(tf.concat([c[tf.shape(c)[0] // 2:], c[:tf.shape(c)[0] // 2]], 0) for c in columns)
     training.training_batches = lambda *a, **k: straight(*a, **k).map(halves)
+if sys.argv[2] == "formula":
+    import keras
+    build = training.build_network
+    def synchronised(*arguments):
+        network = build(*arguments)
+        for layer in network.model._flatten_layers():
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.synchronized = True
+        return network
+    training.build_network = synchronised
 training.fit(*materials(Path(sys.argv[1])))
 """
 
@@ -55,6 +66,11 @@ def alone(folder: Path, order: str = "straight") -> None:
 def swapped(folder: Path) -> None:
     """One process, the halves of every batch in the other order."""
     alone(folder, "swapped")
+
+
+def formula(folder: Path) -> None:
+    """One process with the variance as Keras's own synchronised layer takes it."""
+    alone(folder, "formula")
 
 
 def pool(folder: Path) -> None:
@@ -91,6 +107,7 @@ CASES: dict[str, tuple[tuple[str, ...], Callable[[Path], None]]] = {
     "SGD, Ray, a worker killed": (SGD, ray_killed),
     "batch normalisation": (NORMALISED, pool),
     "batch normalisation, control": (NORMALISED, swapped),
+    "batch normalisation, formula of Keras": (NORMALISED, formula),
     "frozen stage, batch normalisation": (FROZEN, pool),
     "frozen stage, control": (FROZEN, swapped),
 }

@@ -19,21 +19,25 @@ from cxray.model.share import WHOLE, Share
 ERASE_PROBABILITY = 0.5
 # (salt, films, limit, further shape) -> uniform draws in ± limit
 Draw = Callable[..., Any]
+# What was computed for every film of a batch -> its rows for the films at hand
+Own = Callable[[Any], Any]
 
 
 def augment(films: Any, settings: AugmentSettings, key: Any, share: Share = WHOLE) -> Any:
     """Change float32 films (N, height, width, 1), 0–1, at random; same shape and range out.
 
     `key` is an int32 tensor (2,). Geometry first (one interpolation for all of it), then grey values, then erasing.
-    With a `share` the films are one worker's part of a batch and are changed as they would be in the whole one.
+    With a `share` the films are one worker's part of a batch and are changed as they would be in the whole one, to
+    the last bit: TensorFlow rounds a formula otherwise when its draws are cut first, so the results of it are cut.
     """
-    draw = functools.partial(_uniform, key, share)
+    draw, own = functools.partial(_uniform, key), functools.partial(_part, share)
+    count = tf.shape(films)[0] * share.workers
     if _changes_geometry(settings):
-        films = _move(films, settings, draw)
+        films = _move(films, own(_transforms(count, films.shape, settings, draw)))
     if settings.gamma or settings.contrast or settings.brightness:
-        films = _expose(films, settings, draw)
+        films = _expose(films, count, settings, draw, own)
     if settings.erase_fraction:
-        films = _erase(films, settings.erase_fraction, draw)
+        films = _erase(films, count, settings.erase_fraction, draw, own)
     return films
 
 
@@ -50,18 +54,24 @@ def _changes_geometry(settings: AugmentSettings) -> bool:
     )
 
 
-def _uniform(key: Any, share: Share, salt: int, count: Any, limit: float, shape: tuple[int, ...] = ()) -> Any:
+def _uniform(key: Any, salt: int, count: Any, limit: float, shape: tuple[int, ...] = ()) -> Any:
     """float32 (count, *shape), uniform in ± limit; `salt` keeps the draws of one batch independent."""
-    drawn = tf.random.stateless_uniform(
-        (count * share.workers, *shape), seed=key + tf.constant([0, salt * 7919]), minval=-limit, maxval=limit
+    return tf.random.stateless_uniform(
+        (count, *shape), seed=key + tf.constant([0, salt * 7919]), minval=-limit, maxval=limit
     )
-    first, behind = share.bounds(count * share.workers)
-    return drawn if share.workers == 1 else drawn[first:behind]
 
 
-def _move(films: Any, settings: AugmentSettings, draw: Draw) -> Any:
-    """Rotate, shear, zoom, stretch, shift, jitter and mirror with one bilinear resampling, black outside."""
-    count, height, width = tf.shape(films)[0], films.shape[1], films.shape[2]
+def _part(share: Share, rows: Any) -> Any:
+    """This worker's part of `rows`, one for each film of the batch."""
+    if share.workers == 1:
+        return rows
+    first, behind = share.bounds(tf.shape(rows)[0])
+    return rows[first:behind]
+
+
+def _transforms(count: Any, shape: Any, settings: AugmentSettings, draw: Draw) -> Any:
+    """float32 (count, 8): rotation, shear, zoom, stretch, shift, jitter and mirroring of each film in one."""
+    height, width = shape[1], shape[2]
     angle = draw(1, count, math.radians(settings.rotate_degrees))
     shear = draw(2, count, math.radians(settings.shear_degrees))
     scale = 1.0 + draw(3, count, settings.zoom_fraction)
@@ -90,34 +100,38 @@ def _move(films: Any, settings: AugmentSettings, draw: Draw) -> Any:
     c = centre_x - a * centre_x - b * centre_y + shift_x
     f = centre_y - d * centre_x - e * centre_y + shift_y
     zeros = tf.zeros_like(a)
-    transforms = tf.stack([a, b, c, d, e, f, zeros, zeros], axis=1)
+    return tf.stack([a, b, c, d, e, f, zeros, zeros], axis=1)
+
+
+def _move(films: Any, transforms: Any) -> Any:
+    """Move each film as its transform says with one bilinear resampling, black outside."""
     return tf.raw_ops.ImageProjectiveTransformV3(
         images=films,
         transforms=transforms,
-        output_shape=tf.constant([height, width]),
+        output_shape=tf.constant([films.shape[1], films.shape[2]]),
         fill_value=0.0,
         interpolation="BILINEAR",
         fill_mode="CONSTANT",
     )
 
 
-def _expose(films: Any, settings: AugmentSettings, draw: Draw) -> Any:
-    count = tf.shape(films)[0]
-    gamma = tf.exp(draw(11, count, settings.gamma, (1, 1, 1)))
-    gain = 1.0 + draw(12, count, settings.contrast, (1, 1, 1))
-    offset = draw(13, count, settings.brightness, (1, 1, 1))
+def _expose(films: Any, count: Any, settings: AugmentSettings, draw: Draw, own: Own) -> Any:
+    gamma = own(tf.exp(draw(11, count, settings.gamma, (1, 1, 1))))
+    gain = own(1.0 + draw(12, count, settings.contrast, (1, 1, 1)))
+    offset = own(draw(13, count, settings.brightness, (1, 1, 1)))
     bent = tf.pow(tf.maximum(films, 1e-4), gamma) if settings.gamma else films
     middle = tf.reduce_mean(bent, axis=(1, 2, 3), keepdims=True)
     return tf.clip_by_value((bent - middle) * gain + middle + offset, 0.0, 1.0)
 
 
-def _erase(films: Any, largest_fraction: float, draw: Draw) -> Any:
+def _erase(films: Any, count: Any, largest_fraction: float, draw: Draw, own: Own) -> Any:
     """Paint one rectangle a film with a random grey, in half of the films."""
-    count, height, width = tf.shape(films)[0], films.shape[1], films.shape[2]
+    height, width = films.shape[1], films.shape[2]
     unit = (draw(21, count, 1.0, (6,)) + 1) / 2
     side = tf.sqrt(largest_fraction * unit[:, 0])
     half_height, half_width = side * height * (0.5 + unit[:, 1]) / 2, side * width * (1.5 - unit[:, 1]) / 2
     rows = tf.abs(tf.range(height, dtype=tf.float32)[None, :] - (unit[:, 2] * height)[:, None]) < half_height[:, None]
     columns = tf.abs(tf.range(width, dtype=tf.float32)[None, :] - (unit[:, 3] * width)[:, None]) < half_width[:, None]
-    hit = rows[:, :, None] & columns[:, None, :] & (unit[:, 4] < ERASE_PROBABILITY)[:, None, None]
-    return tf.where(hit[..., None], unit[:, 5][:, None, None, None], films)
+    chosen, grey = own(unit[:, 4] < ERASE_PROBABILITY), own(unit[:, 5])
+    hit = own(rows)[:, :, None] & own(columns)[:, None, :] & chosen[:, None, None]
+    return tf.where(hit[..., None], grey[:, None, None, None], films)
