@@ -13,11 +13,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cxray import progress
-from cxray.errors import ClusterError
+from cxray.errors import ClusterError, CxrayError
 
 _POLL_SECONDS = 0.2
 # A survivor notices a dead peer within seconds; whoever has not left by then is ended.
@@ -121,3 +121,13 @@ def last_words(log: Path) -> str:
 def python_module(name: str, *arguments: object) -> list[str]:
     """The command that runs a module of ours with this interpreter."""
     return [sys.executable, "-m", name, *map(str, arguments)]
+
+
+def exit_code_of(work: Callable[[], object]) -> int:
+    """Do what a process of ours was started for; an error of the user's is one line on stderr and its own exit code."""
+    try:
+        work()
+    except CxrayError as error:
+        print(f"Error: {error}", file=sys.stderr, flush=True)
+        return error.exit_code
+    return 0

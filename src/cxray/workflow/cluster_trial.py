@@ -24,9 +24,10 @@ import numpy as np
 
 from cxray import config, rundir
 from cxray.cluster.sweep import FINAL, Trial
+from cxray.cluster.train_pool import exit_code_of
 from cxray.data.intake import Intake, read_dataset
 from cxray.data.split import Division, divide
-from cxray.errors import CxrayError, OutputError
+from cxray.errors import OutputError
 from cxray.evaluate.ranking import auroc
 from cxray.records import ImageRecord, Predictions
 from cxray.workflow.audit_gate import Passed
@@ -101,7 +102,7 @@ def _train(out: Path, sweep: Path, settings: config.Recipe, intake: Intake) -> R
         if not facts["interrupted"]:
             return Run(out, out / "bundle", facts)
         (out / rundir.MANIFEST).unlink()
-    resume = (out / "checkpoint" / "state.npz").is_file()
+    resume = any(out.rglob("checkpoint/*.npz"))  # one state, or one for each of several networks
     if out.exists() and not resume:
         shutil.rmtree(out)
     division: Division = divide(intake, settings.split, settings.train.seed)
@@ -169,15 +170,5 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run one trial; an error of the user's is one line on stderr and its own exit code."""
-    try:
-        run_trial(Path(arguments[0]))
-    except CxrayError as error:
-        print(f"Error: {error}", file=sys.stderr, flush=True)
-        return error.exit_code
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(exit_code_of(lambda: run_trial(Path(sys.argv[1]))))

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from cxray import progress
+from cxray.cluster.train_pool import exit_code_of
 from cxray.config import recipe_from_toml
 from cxray.data.intake import read_dataset
 from cxray.data.split import Division
-from cxray.errors import CxrayError, DataError, OutputError
+from cxray.errors import DataError, OutputError
 from cxray.workflow.run_films import RunFilms
 
 TEAM = Path("checkpoint") / "team.json"
@@ -71,17 +72,11 @@ def _here() -> str:
     return platform.node()
 
 
-def main(arguments: list[str]) -> int:
-    """Work as the command line says; an error of the user's is one line on stderr and its own exit code."""
-    run, rank, workers = Path(arguments[0]), int(arguments[1]), int(arguments[2])
+def main(run: Path, rank: int, workers: int) -> None:
+    """Work as the command line says, from the last state on if there is one."""
     state = run / "checkpoint" / "state.npz"
-    try:
-        work(run, rank, workers, state=state if state.is_file() else None)
-    except CxrayError as error:
-        print(f"Error: {error}", file=sys.stderr, flush=True)
-        return error.exit_code
-    return 0
+    work(run, rank, workers, state=state if state.is_file() else None)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(exit_code_of(lambda: main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))))
