@@ -71,6 +71,17 @@ def test_damaged_newer_and_escaping_descriptions(copy: Path) -> None:
         load_bundle(copy)
 
 
+def test_bundles_from_before_equalising_take_films_as_they_are(copy: Path) -> None:
+    facts = json.loads((copy / "bundle.json").read_text())
+    del facts["input"]["intensity"]
+    (copy / "bundle.json").write_text(json.dumps(facts))
+    assert load_bundle(copy).card.intensity == "as_is"
+    del facts["input"]["fit"]
+    (copy / "bundle.json").write_text(json.dumps(facts))
+    with pytest.raises(BundleError):
+        load_bundle(copy)
+
+
 def test_a_folder_without_a_bundle(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="There is no bundle at"):
         load_bundle(tmp_path)

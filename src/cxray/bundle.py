@@ -139,7 +139,7 @@ def load_bundle(folder: Path) -> Bundle:
             task=facts["task"],
             classes=tuple(facts["classes"]),
             positive=facts["positive"],
-            card=InputCard(**{field.name: facts["input"][field.name] for field in dataclasses.fields(InputCard)}),
+            card=_card(facts["input"]),
             thresholds={name: Threshold.from_dict(value) for name, value in facts["thresholds"].items()},
             facts=facts,
         )
@@ -147,6 +147,12 @@ def load_bundle(folder: Path) -> Bundle:
         raise BundleError(
             f"{folder / FACTS} is damaged: {type(error).__name__} {error}.", "Copy the bundle again, or train anew."
         ) from error
+
+
+def _card(stored: Mapping[str, Any]) -> InputCard:
+    # Bundles older than `intensity` were made from films as they are; all else must be there.
+    names = [field.name for field in dataclasses.fields(InputCard) if field.name != "intensity" or field.name in stored]
+    return InputCard(**{name: stored[name] for name in names})
 
 
 def _find(folder: Path) -> Path:

@@ -35,13 +35,17 @@ def _require(condition: bool, name: str, wanted: str, got: object = None) -> Non
 class InputCard:
     """What a model expects of one film: grey, float32 0–1, `height` × `width` pixels.
 
-    `fit`: "pad" keeps the aspect ratio and fills with black, "stretch" does not keep it. `version` counts changes of
+    `fit`: "pad" keeps the aspect ratio and fills with black, "stretch" does not keep it. `intensity`: "as_is";
+    "window" maps each film's 1st to 99th percentile of grey to the whole range, so that its exposure is gone;
+    "equalise" spreads its grey values evenly, so that the display curve is gone too (pixels that are exactly black
+    count in neither). `version` counts changes of
     the preparation itself, so that a cache or bundle made by older code is never mistaken for today's.
     """
 
     height: int = 224
     width: int = 224
     fit: str = "pad"
+    intensity: str = "as_is"
     version: int = 1
 
     def __post_init__(self) -> None:
@@ -51,6 +55,8 @@ class InputCard:
             "16 to 2048",
         )
         _require(self.fit in ("pad", "stretch"), "input.fit", "'pad' or 'stretch'", self.fit)
+        intensities = ("as_is", "window", "equalise")
+        _require(self.intensity in intensities, "input.intensity", " or ".join(map(repr, intensities)), self.intensity)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The only way pixels become a model's input: fit, resize, round to 8 bit.
+"""The only way pixels become a model's input: fit, resize, round to 8 bit, and what the card says of grey values.
 
 The result is uint8, because that is what the cache stores; `as_model_input` divides by 255. Training, evaluation and
 serving therefore see the same 256 grey levels, and a cache hit equals a miss byte for byte.
@@ -6,6 +6,7 @@ serving therefore see the same 256 grey levels, and a cache hit equals a miss by
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from cxray.records import PixelImage
 
 # A film smaller than this shows no lungs; stretching it up would only hide that.
 MINIMUM_SIDE_PIXELS = 16
+_WINDOW = (0.01, 0.99)
 
 
 def prepare(image: PixelImage, card: InputCard, *, name: str = "the film") -> npt.NDArray[np.uint8]:
@@ -41,7 +43,8 @@ def prepare(image: PixelImage, card: InputCard, *, name: str = "the film") -> np
     top, left, height, width = fitted_box(image, card)
     resized = _resize(image.pixels, height, width)
     canvas = np.zeros((card.height, card.width), dtype=np.uint8)
-    canvas[top : top + height, left : left + width] = _to_uint8(resized)
+    film = _to_uint8(resized)
+    canvas[top : top + height, left : left + width] = _INTENSITIES[card.intensity](film)
     return canvas
 
 
@@ -57,6 +60,41 @@ def prepare_file(path: Path, card: InputCard) -> npt.NDArray[np.uint8]:
 def as_model_input(films: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     """uint8 (N, height, width) to float32 (N, height, width, 1), 0–1: what every graph takes."""
     return np.asarray(films[..., np.newaxis], dtype=np.float32) / np.float32(255)
+
+
+def equalised(film: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Grey values, uint8 of any shape, replaced by their rank among all but the black ones: 1–255, black stays 0.
+
+    Films that differ by a rising curve of grey alone become equal, but for values that rounding to 8 bit had merged.
+    """
+    table = np.maximum(np.rint(255 * _share_up_to(film)), 1).astype(np.uint8)
+    table[0] = 0
+    return np.asarray(table[film])
+
+
+def windowed(film: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Grey values, uint8 of any shape, stretched so that the 1st percentile becomes 0 and the 99th 255; black does not
+    count. A film of one grey stays as it is.
+    """
+    low, high = np.searchsorted(_share_up_to(film), _WINDOW)
+    if high <= low:
+        return film
+    table = np.rint(np.clip((np.arange(256) - low) * (255 / (high - low)), 0, 255)).astype(np.uint8)
+    return np.asarray(table[film])
+
+
+def _share_up_to(film: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+    """For each grey value 0–255 the share of the film's pixels up to it, black ones left out: float64 (256,)."""
+    counts = np.bincount(film.ravel(), minlength=256)
+    counts[0] = 0  # collimation and padding would take most of the range
+    return np.asarray(np.cumsum(counts) / max(int(counts.sum()), 1))
+
+
+_INTENSITIES: dict[str, Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8]]] = {
+    "as_is": lambda film: film,
+    "window": windowed,
+    "equalise": equalised,
+}
 
 
 def fitted_box(image: PixelImage, card: InputCard) -> tuple[int, int, int, int]:

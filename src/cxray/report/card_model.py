@@ -40,12 +40,15 @@ def preprocessing(sources: Sources) -> Markup:
     card = sources.bundle.get("input") or {}
     if not card:
         return _NOTHING
-    fits = {"pad": "padded to a square", "squeeze": "squeezed to a square", "crop": "cropped to a square"}
-    said = "Every film is decoded to one grey channel, {}, {} × {} pixels, 0 to 1, by one code path for all."
+    fits = {"pad": "padded", "stretch": "stretched"}
+    said = "Every film is decoded to one grey channel and {} to {} × {} pixels, 0 to 1{}, by one code path for all."
     return Markup(said).format(
         fits.get(str(card.get("fit")), f"fitted by {card.get('fit')!r}"),
         sources.of_bundle("input/height"),
         sources.of_bundle("input/width"),
+        {"window": ", its grey values windowed", "equalise": ", its grey values equalised"}.get(
+            str(card.get("intensity")), ""
+        ),
     )
 
 
