@@ -35,7 +35,7 @@ FACTS = {
     "unreadable": [["train/broken.jpeg", "truncated after 4,096 bytes"]],
     "passed_over": {"hidden files": 2},
     "identity": {"source": "names", "confidence": "high", "reason": "Kermany's grammar", "n_patients": 3138},
-    "notes": ["15% of the training patients were set aside.", "The curves show overfitting."],
+    "notes": ["The audit warns of a border; `cxray audit` shows it.", "The curves show overfitting."],
     "versions": {"keras": "3.11.3"},
     "machine": "Linux x86_64",
     "bundle": {"id": "0123456789ab", "thresholds": {"PNEUMONIA": THRESHOLD}, "calibration": {"temperature": 1.31456}},
@@ -96,11 +96,14 @@ def validation():
 
 
 def test_every_fact_is_told(tmp_path):
-    text = _page(tmp_path).text
+    page = _page(tmp_path)
+    text = page.text
     for key, said in SAID.items():
         assert said in text, key
     assert "temperature 1.31" in text
     assert "One film decided." in text
+    assert "`" not in text
+    assert "cxray audit" in [element.text for element in page.all("code")]
 
 
 @pytest.mark.parametrize("key", sorted(SAID))
