@@ -7,13 +7,15 @@ written are never repeated, because a part that exists is an answer.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import warnings
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from cxray import progress
 from cxray.cluster.score import MOST_ATTEMPTS, Job, Outcome, Scorer
 from cxray.errors import ClusterError
 
@@ -21,10 +23,14 @@ from cxray.errors import ClusterError
 MOST_RESTARTS = 1000
 # A block that waits behind one that kills the actor loses a try of Ray's without being begun.
 MOST_TRIES = 3 * MOST_ATTEMPTS
+_KINDS = {"problem": object, "node": object}
 
 
 def run(job: Job, blocks: Sequence[int], workers: int) -> Generator[Outcome, None, None]:
     """Score `blocks` with at most `workers` actors of one processor; outcomes as they come, in any order.
+
+    Blocks that a node could not write, its disk being full, are done once more on nodes that can: such a node fails
+    fast, and would otherwise draw one block after the other.
 
     Raises:
         ClusterError: Ray gave up.
@@ -35,10 +41,30 @@ def run(job: Job, blocks: Sequence[int], workers: int) -> Generator[Outcome, Non
     _be_quiet(ray)
     context = ray.data.DataContext.get_current()
     context.max_errored_blocks = -1  # what a lost block costs is found out by looking at the parts
-    dataset = _with_actors(ray, ray.data.from_items(_rows(blocks), override_num_blocks=len(blocks)), job, workers)
+    left, shunned = list(blocks), set[str]()
+    while left:
+        full, unwritten = set[str](), list[Outcome]()
+        for outcome, node in _pass(ray, job, left, workers, shunned):
+            if outcome.unwritten:
+                full.add(node)
+                unwritten.append(outcome)
+            else:
+                yield outcome
+        if not _nodes(ray) - shunned - full:
+            yield from unwritten
+            return
+        if unwritten:
+            progress.say(f"{len(unwritten)} blocks are left to other nodes, the first because: {unwritten[0].problem}")
+        left, shunned = [outcome.block for outcome in unwritten], shunned | full
+
+
+def _pass(ray: Any, job: Job, blocks: Sequence[int], workers: int, shunned: set[str]) -> Iterator[tuple[Outcome, str]]:
+    """Each block once, with the node that did it; `shunned` nodes get none."""
+    source = ray.data.from_items([{"block": block} for block in blocks], override_num_blocks=len(blocks))
     try:
-        for row in dataset.iter_rows():
-            yield Outcome(int(row["block"]), int(row["films"]), int(row["failed"]), str(row["problem"]))
+        for row in _with_actors(ray, source, job, min(workers, len(blocks)), shunned).iter_rows():
+            block, films, failed = (int(row[name]) for name in ("block", "films", "failed"))
+            yield Outcome(block, films, failed, str(row["problem"]), bool(row["unwritten"])), str(row["node"])
     except ray.exceptions.RayError as error:
         raise ClusterError(
             f"The cluster stopped working on the films: {_first_line(error)}",
@@ -46,16 +72,19 @@ def run(job: Job, blocks: Sequence[int], workers: int) -> Generator[Outcome, Non
         ) from error
 
 
-def _rows(blocks: Sequence[int]) -> list[dict[str, int]]:
-    return [{"block": block} for block in blocks]
+def _nodes(ray: Any) -> set[str]:
+    """The nodes that could do a block."""
+    return {node["NodeID"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")}
 
 
-def _with_actors(ray: Any, dataset: Any, job: Job, workers: int) -> Any:
+def _with_actors(ray: Any, dataset: Any, job: Job, workers: int, shunned: set[str]) -> Any:
     # Two blocks an actor, so that it need not wait for the driver between them, which looks ten times a second only.
     pool = ray.data.ActorPoolStrategy(
         min_size=1, max_size=workers, initial_size=workers, max_tasks_in_flight_per_actor=2
     )
-    bounds = {"max_restarts": MOST_RESTARTS, "max_task_retries": MOST_TRIES}
+    bounds: dict[str, Any] = {"max_restarts": MOST_RESTARTS, "max_task_retries": MOST_TRIES}
+    if shunned:
+        bounds["label_selector"] = {"ray.io/node-id": f"!in({','.join(sorted(shunned))})"}
     with warnings.catch_warnings():
         # Ray 2.60 announces that these will be named otherwise in 2.64 and does not know the other names yet.
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -68,17 +97,16 @@ class BlockActor:
     """What Ray Data calls: a batch of one block number to its outcome."""
 
     def __init__(self, job: Job) -> None:
+        import ray
+
         self._scorer = Scorer(job)
+        self._node = ray.get_runtime_context().get_node_id()
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """`block` (1,) to `block`, `films`, `failed` and `problem`, each (1,)."""
+        """`block` (1,) to the fields of its outcome and `node`, each (1,)."""
         outcomes = [self._scorer.score(int(block)) for block in batch["block"]]
-        return {
-            "block": np.array([outcome.block for outcome in outcomes]),
-            "films": np.array([outcome.films for outcome in outcomes]),
-            "failed": np.array([outcome.failed for outcome in outcomes]),
-            "problem": np.array([outcome.problem for outcome in outcomes], dtype=object),
-        }
+        rows = [{**dataclasses.asdict(outcome), "node": self._node} for outcome in outcomes]
+        return {name: np.array([row[name] for row in rows], dtype=_KINDS.get(name)) for name in rows[0]}
 
 
 def _be_quiet(ray: Any) -> None:

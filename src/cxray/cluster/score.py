@@ -22,7 +22,7 @@ from cxray.cluster.locations import is_uri, location, read_located
 from cxray.cluster.parts import Parts
 from cxray.config import InputCard
 from cxray.data.dicom.admission import ACCEPT_VARIABLE
-from cxray.errors import BundleError, CxrayError
+from cxray.errors import BundleError, CxrayError, OutputError
 from cxray.records import ImageRecord, Predictions
 from cxray.runtime.predict import Answer, Predictor, ReadyFilm, as_table
 from cxray.tables import text_column
@@ -62,12 +62,16 @@ class Job:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What became of a block: how many films were scored, how many of them without a result, or why it has no part."""
+    """What became of a block: how many films were scored, how many of them without a result, or why it has no part.
+
+    `unwritten` says that only writing failed, which another machine may do better.
+    """
 
     block: int
     films: int = 0
     failed: int = 0
     problem: str = ""
+    unwritten: bool = False
 
 
 class Scorer:
@@ -100,7 +104,7 @@ class Scorer:
         except Exception as error:  # the worker lives and says what it was; the next attempt need not be a careful one
             marks.end(block)
             what = str(error) if isinstance(error, CxrayError) else f"{type(error).__name__}: {error}"
-            return Outcome(block, problem=f"{what} (on {platform.node()})")
+            return Outcome(block, problem=f"{what} (on {platform.node()})", unwritten=isinstance(error, OutputError))
         marks.end(block)
         return outcome
 

@@ -38,8 +38,7 @@ from cxray.runtime.predict import Predictor
 FEATURE = "Scoring on a cluster"
 WORK, JOB = ".work", "job.json"
 TABLE, DEAD_LETTERS, UNFINISHED = "predictions.parquet", "dead_letters.csv", "unfinished.csv"
-# Rounds over the blocks that are left; each must get further than the one before. With a full disk on one node of two,
-# each round halves what is left.
+# Rounds over the blocks that are left; each must get further than the one before.
 MOST_ROUNDS = 10
 MOST_LISTED = 100_000
 UNKNOWN_REASON = "its worker or its node was lost each time"
