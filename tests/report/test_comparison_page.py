@@ -84,6 +84,11 @@ def test_the_verdict_names_the_best_and_those_tied_with_it(case):
     for verdict in result.facts["questions"].values():
         if verdict["best"] is None:
             assert "No model can be called better" in page.text
+        elif result.facts.get("groups"):  # one better seed would be no better recipe
+            assert "ranks best" not in page.text and "seed by seed" in page.text
+            ahead = max((r for r in result.records if r.name == "auroc_over_seeds"), key=lambda r: r.value)
+            assert f"one new seed of {ahead.slice.removeprefix('recipe=')} is expected at an AUROC of" in page.text
+            assert "The chance that a new a beats a new b is" in page.text
         elif verdict["tied_with_best"]:
             assert "not distinguishable from" in page.text
 

@@ -98,6 +98,7 @@ def write_comparison_report(comparison: Comparison, folder: Path, *, command: st
         comparison=comparison,
         facts=comparison.facts,
         contests=contests,
+        recipes=_recipes(comparison),
         tables=table_list(comparison.tables),
         command=command,
     )
@@ -119,7 +120,7 @@ def _contest(comparison: Comparison, number: int, label: str, folder: Path) -> C
     return Contest(
         number=number,
         label=label,
-        verdict=_verdict(label, verdict, dict(models)),
+        verdict=_of_recipes(label, comparison, seeds) or _verdict(label, verdict, dict(models)),
         models=tuple(sorted(models, key=lambda pair: -(pair[1].value if pair[1].value is not None else -1.0))),
         measures=tuple(_measures(comparison, label, records, key, folder)),
         roc=roc,
@@ -129,6 +130,35 @@ def _contest(comparison: Comparison, number: int, label: str, folder: Path) -> C
         seeds=_seeds(comparison, dict(models), seeds, key, folder),
         seed_records=seeds,
     )
+
+
+def _recipes(comparison: Comparison) -> list[str]:
+    """The recipes, when every model is a seed of one; a single seed that is ahead says nothing then."""
+    groups = comparison.facts.get("groups") or {}
+    models = comparison.facts["models"]
+    return list(dict.fromkeys(groups[model] for model in models)) if set(models) <= set(groups) else []
+
+
+def _of_recipes(label: str, comparison: Comparison, found: tuple[Record, ...]) -> Markup:
+    """What the spread over seeds says of the recipe that is ahead on average; empty when there are no recipes."""
+    spreads = [r for r in found if r.name == "auroc_over_seeds" and r.value is not None and r.low is not None]
+    if not (_recipes(comparison) and spreads):
+        return _NOTHING
+    ahead = max(spreads, key=lambda record: record.value or 0.0)
+    best = ahead.slice.removeprefix("recipe=")
+    said = Markup(
+        "For {}, one new seed of <strong>{}</strong> is expected at an AUROC of {} ({} interval; {} on average)."
+    )
+    sentences = [
+        said.format(name(label), name(best), numbers.interval(ahead), numbers.level(ahead), numbers.shown(ahead))
+    ]
+    for record in found:
+        first, _, second = record.slice.partition(" over ")
+        if record.name == "chance_better" and record.value is not None and best in (first, second):
+            said = Markup("The chance that a new {} beats a new {} is {} ({} interval {}).")
+            facts = (numbers.shown(record), numbers.level(record), numbers.interval(record))
+            sentences.append(said.format(name(first), name(second), *facts))
+    return Markup(" ").join(sentences)
 
 
 def _verdict(label: str, verdict: dict[str, Any], models: dict[str, Record]) -> Markup:
