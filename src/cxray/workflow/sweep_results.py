@@ -46,7 +46,7 @@ class Sweep:
         lines = [f"{self.facts['finished']} of {self.facts['trials']} trials finished."]
         for name, recipe in self.facts["recipes"].items():
             areas = [f"{area:.4f}" for area in recipe["heldout_auroc"].values() if area is not None]
-            lines.append(f"{name:20} AUROC of held-out patients, mean over folds, seed by seed: {', '.join(areas) or 'none'}")
+            lines.append(f"{name:20} held-out AUROC, mean over folds, seed by seed: {', '.join(areas) or 'none'}")
         lines += [f"- {note}" for note in self.facts["notes"]]
         lines += [f"Report: {self.folder / self.facts['report']}"] if self.facts["report"] else []
         return "\n".join(lines)
