@@ -126,12 +126,6 @@ def f1_and_mcc(
     return first, second
 
 
-def confusion(calls: Flags, is_positive: Flags) -> tuple[int, int, int, int]:
-    """Counts of films: true positive, false positive, false negative, true negative."""
-    true_positive, false_positive, false_negative, true_negative = _cells(calls, is_positive).sum(axis=0)
-    return int(true_positive), int(false_positive), int(false_negative), int(true_negative)
-
-
 def _both(calls: Flags, is_positive: Flags, patient: Codes, level: float) -> tuple[Estimate, Estimate]:
     return sensitivity(calls, is_positive, patient, level), specificity(calls, is_positive, patient, level)
 
