@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import shutil
 import subprocess
@@ -24,6 +25,10 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 from cxray.data.phantom import PhantomPlan, write_phantom_folder
 from cxray.data.phantom_faults import plant
+from cxray.evaluate.summary import evaluate
+from cxray.model.history import read_history
+from cxray.records import Predictions
+from cxray.report.run_page import write_run_report
 from cxray.workflow.audit import audit
 
 IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
@@ -61,6 +66,15 @@ def faulty_audit(scratch: Path) -> Path:
     with contextlib.chdir(scratch):  # the page shows where the films lie
         audit(Path("films"), Path("audited"), seed=SEED)
     return scratch / "audited" / "audit.html"
+
+
+def run_page(run: Path, scratch: Path) -> Path:
+    """The page of a run, drawn by today's code from what the run recorded, so that a new page needs no new training."""
+    facts = json.loads((run / "run.json").read_text("utf-8"))
+    validation = Predictions.read(run / "predictions" / "validation.csv")
+    judged = evaluate(validation, source="predictions/validation.csv")
+    samples = (run / "samples.png").read_bytes()
+    return write_run_report(scratch, facts, read_history(run / "history.csv"), judged, None, samples)
 
 
 def served_films(folder: Path) -> list[Path]:
@@ -105,7 +119,7 @@ def explained(bundle: Path, film: Path) -> None:
 def main() -> None:
     """Draw what can be drawn from what was given."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", type=Path, help="A finished run of recipe default.")
+    parser.add_argument("--run", type=Path, help="A finished run.")
     parser.add_argument("--judged", type=Path, help="A judgement of its predictions, made by cxray evaluate.")
     parser.add_argument("--films", type=Path, help="A folder of class folders of films.")
     options = parser.parse_args()
@@ -116,7 +130,7 @@ def main() -> None:
         if options.judged:
             shoot(browser, options.judged / "report.html", "report.png", REPORT)
         if options.run:
-            shoot(browser, options.run / "report.html", "run.png", RUN)
+            shoot(browser, run_page(options.run, Path(scratch)), "run.png", RUN)
         if options.run and options.films:
             films = served_films(options.films)
             served_page(browser, options.run / "bundle", films)
