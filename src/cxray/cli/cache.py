@@ -9,7 +9,7 @@ from cxray.cli.options import json_option
 
 
 @click.command("cache")
-@click.argument("action", type=click.Choice(["show", "clear"]))
+@click.argument("action", type=click.Choice(["show", "clear"]), default="show")
 @json_option
 def command(action: str, as_json: bool) -> None:
     """Show or clear the cache of prepared films (CXRAY_CACHE, else ~/.cache/cxray).
