@@ -1,10 +1,10 @@
 """Sweeps of six trials, undisturbed and with one trial killed, on this machine and on two nodes of Ray.
 
-    python benchmarks/cluster_sweep.py [--where pool ray] [--parallel 2]
+    python benchmarks/cluster_sweep.py [--where pool ray] [--killed 0 1] [--parallel 2] [--beside SWEEP]
 
 Three seeds, two folds, recipe `demo` made small on 60 synthetic films; the trial that is killed has stored its first
-epoch. Counted are starts, results and whether the held-out scores are those of the undisturbed sweep. Appended to
-`results/cluster_sweep.csv`. Needs `[train,cluster]`.
+epoch. Counted are results, and how far the held-out scores are from those of the first sweep, or of an undisturbed one
+from before (`--beside`). Appended to `results/cluster_sweep.csv`. Needs `[train,cluster]`.
 """
 
 from __future__ import annotations
@@ -49,11 +49,12 @@ def run(films: Path, out: Path, address: str, parallel: int, *, kill: bool) -> f
     """Run one sweep, with a trial killed or not; returns its wall seconds."""
     started = time.perf_counter()
     words = command("sweep", films, out, address, "--seeds=3", "--folds=2", f"--parallel={parallel}")
-    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    said = out.with_suffix(".log")
+    with said.open("wb") as stream, subprocess.Popen(words, stdout=stream, stderr=stream) as process:
         if kill:
             os.kill(somebody_at_work(out, process), signal.SIGKILL)
         if process.wait() != 0:
-            raise SystemExit(f"the sweep in {out} failed")
+            raise SystemExit(f"the sweep in {out} failed: {said.read_text()[-2000:]}")
     return time.perf_counter() - started
 
 
@@ -70,13 +71,15 @@ def main() -> None:
     """Measure and write one row a sweep."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--where", nargs="*", choices=["pool", "ray"], default=["pool", "ray"])
+    parser.add_argument("--killed", nargs="*", type=int, choices=[0, 1], default=[0, 1])
     parser.add_argument("--parallel", type=int, default=2)
+    parser.add_argument("--beside", type=Path, default=None)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         films = write_phantom_folder(Path(scratch) / "films", PhantomPlan(size_px=64), 40, seed=1)
-        reference: Path | None = None
+        reference: Path | None = given.beside
         for where in given.where:
-            for kill in (False, True):
+            for kill in map(bool, given.killed):
                 out = Path(scratch) / f"{where}-{kill}"
                 with place(where) as address:
                     seconds = run(films, out, address, given.parallel, kill=kill)
