@@ -77,7 +77,9 @@ def main() -> None:
     rows = []
     for number, (known, sealed) in enumerate(zip(*scores, strict=True)):
         # The biases are left out: they move a member's scores and its threshold alike.
-        point = choose(policy, 1 / (1 + np.exp(-known)), truths[0], "validation", "", [r.patient for r in validation])
+        point = choose(
+            policy, 1 / (1 + np.exp(-known)), truths[0], "validation", "", np.array([r.patient for r in validation])
+        )
         one = number < members
         minutes = (
             sum(row.seconds for row in read_history(run / "members" / str(number + 1) / "history.csv")) / 60
