@@ -3,18 +3,23 @@
     python benchmarks/speed_training.py DATA --repeats 2                 # extrapolates the article from 1 and 2 epochs
     python benchmarks/speed_training.py DATA --full                      # all 50 epochs
     python benchmarks/speed_training.py DATA --all-films                 # `fast` on every training film
+    python benchmarks/speed_training.py DATA --profile                   # where the seconds of `fast` go
 
 Both draw the same 1,000 + 1,000 films. The article decodes every film in every epoch; its time grows by the same amount
 with every epoch, so two short runs give the long one (start-up + 50 × epoch). `--judge` lets both score the official
 test at
 their end, as the article does, and notes the AUROC: log the decision in docs/experiments.md before that. Appended to
-`results/speed_training.csv`.
+`results/speed_training.csv`; a profile is written to `results/speed_training_profile.txt`: the main thread's calls with
+the time spent in and below them, its own waiting for worker threads included.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import json
+import os
+import pstats
 import statistics
 import subprocess
 import sys
@@ -67,6 +72,24 @@ def article(data: Path, scratch: Path, given: argparse.Namespace) -> dict[str, o
     return {"seconds": round(whole, 1), "how": f"1 epoch {short:.1f} s, 2 epochs {longer:.1f} s", "test_auroc": None}
 
 
+def profile(data: Path, scratch: Path) -> str:
+    """Where the main thread of `fast` spends its time on the article's films, as `pstats` prints it."""
+    stored = scratch / "profile"
+    command = ["-m", "cxray", "train", str(data), "--out", str(scratch / "run"), "--recipe", "fast", *DRAW]
+    environment = {**os.environ, "CXRAY_CACHE": str(scratch / "cache")}
+    subprocess.run(
+        [sys.executable, "-m", "cProfile", "-o", str(stored), *command],
+        check=True,
+        capture_output=True,
+        env=environment,
+    )
+    text = io.StringIO()
+    pstats.Stats(str(stored), stream=text).strip_dirs().sort_stats("cumulative").print_stats(120)
+    kept = [line.rstrip() for line in text.getvalue().splitlines() if str(scratch) not in line]
+    known = " ".join(f"{name}={value}" for name, value in facts().items())
+    return "\n".join([f"Recipe fast, the article's 2,000 films. {known}", *kept]) + "\n"
+
+
 def main() -> None:
     """Measure both and append a row each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -75,7 +98,12 @@ def main() -> None:
     parser.add_argument("--full", action="store_true")
     parser.add_argument("--judge", action="store_true")
     parser.add_argument("--all-films", action="store_true")
+    parser.add_argument("--profile", action="store_true")
     given = parser.parse_args()
+    if given.profile:
+        with tempfile.TemporaryDirectory() as folder:
+            RESULTS.with_name("speed_training_profile.txt").write_text(profile(given.data, Path(folder)))
+        return
     judge = [f"--set=judge_test={'true' if given.judge else 'false'}"]
     draw = [] if given.all_films else DRAW
     rows: list[dict[str, object]] = []
