@@ -64,6 +64,8 @@ def test_a_team_that_loses_a_worker_ends_as_one_process(tmp_path: Path, monkeypa
     assert max(largest_differences(one, two).values()) < 1e-6
 
 
+# Ray sets deprecated settings of its own in this very process; as errors they would end the team.
+@pytest.mark.filterwarnings("default")
 def test_a_team_on_ray_that_loses_a_worker_ends_as_one_process(nodes: Any, tmp_path: Path) -> None:
     from cxray.cluster.session import connected
     from cxray.cluster.train_ray import run_workers
