@@ -53,7 +53,7 @@ def test_nodes_that_cannot_do_the_work(tmp_path: Path) -> None:
 
     judge_nodes([node()], extra="cluster", folder=tmp_path)
     for changes, words in (
-        ({"python": "3.12.1"}, "Node 10.0.0.7 runs Python 3.12.1"),
+        ({"python": "3.10.9"}, "Node 10.0.0.7 runs Python 3.10.9"),
         ({"missing": ("pydicom",)}, "lacks pydicom"),
         ({"cxray": "0.0.9"}, "has cxray 0.0.9"),
         ({"sees_folder": False, "free_bytes": -1}, "does not see"),
