@@ -3,8 +3,9 @@
     python benchmarks/speed_input.py DATA --recipe default
 
 The real input is the cache of prepared films, shuffled and changed at random as the recipe says. The ready tensors are
-one batch, repeated. The network is the recipe's own, trained on both in turn. `share` compares the clock, `cpu_share` the
-processor time of all threads, which other work on the machine disturbs less. Appended to `results/speed_input.csv`.
+one batch, repeated. The network is the recipe's own, trained on both in turn. `share` compares the clock, `cpu_share`
+the processor time of all threads, which other work on the machine disturbs less. Appended to
+`results/speed_input.csv`.
 """
 
 from __future__ import annotations
