@@ -49,7 +49,7 @@ def cxray(*arguments: object) -> None:
     subprocess.run([sys.executable, "-m", "cxray", *map(str, arguments)], check=True, stdout=subprocess.DEVNULL)
 
 
-def measured(run: Path, external: Path, positive: str) -> tuple[dict[str, Any], Predictions]:
+def measured(run: Path, films: Path, positive: str) -> tuple[dict[str, Any], Predictions]:
     """What a run promises, what stress makes of it, and the table of the other hospital's films."""
     table = Predictions.read(run / "predictions" / "validation.csv")
     ill = np.asarray(table.label == positive)
@@ -58,8 +58,9 @@ def measured(run: Path, external: Path, positive: str) -> tuple[dict[str, Any], 
         for word in ("taller", "border"):
             if word in stress["treatment"]:
                 row |= {f"{word}_{name}": round(stress[name], 3) for name in ("auroc", "sensitivity", "specificity")}
+    external = run.with_suffix(".csv")
     if not external.exists():
-        cxray("predict", run / "bundle", given.external, "--out", external)
+        cxray("predict", run / "bundle", films, "--out", external)
     return row, Predictions.read(external)
 
 
@@ -85,13 +86,19 @@ def done() -> set[str]:
 
 def main() -> None:
     """Train, score and store every variant that is not there yet."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("external", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--positive", default="PNEUMONIA")
+    given = parser.parse_args()
     base: Predictions | None = None
     for name, changes in VARIANTS.items():
         run = given.out / name.replace(" ", "-").replace(",", "")
         if not (run / "manifest.json").exists():
             sets = [f"--set={change}" for change in changes]
             cxray("train", given.data, "--out", run, "--recipe", "fast", *sets, "--overwrite")
-        row, table = measured(run, run.with_suffix(".csv"), given.positive)
+        row, table = measured(run, given.external, given.positive)
         base = base or table
         row |= gain(table, base, given.positive)
         print(name, row, flush=True)
@@ -101,10 +108,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("external", type=Path)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--positive", default="PNEUMONIA")
-    given = parser.parse_args()
     main()

@@ -38,8 +38,8 @@ class InputCard:
     `fit`: "pad" keeps the aspect ratio and fills with black, "stretch" does not keep it. `intensity`: "as_is";
     "window" maps each film's 1st to 99th percentile of grey to the whole range, so that its exposure is gone;
     "equalise" spreads its grey values evenly, so that the display curve is gone too (pixels that are exactly black
-    count in neither). `version` counts changes of
-    the preparation itself, so that a cache or bundle made by older code is never mistaken for today's.
+    count in neither). `version` counts changes of the preparation itself, so that a cache or bundle made by older code
+    is never mistaken for today's.
     """
 
     height: int = 224

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import keras
@@ -24,7 +25,7 @@ from cxray.model.checkpoint import Checkpoint
 from cxray.model.export import TrainedKeras
 from cxray.model.films import LabelledFilms
 from cxray.model.fit import Fit, Workplace
-from cxray.model.history import best_of, mean_history, write_history
+from cxray.model.history import Epoch, best_of, mean_history, write_history
 from cxray.model.train import fit
 
 Weights = Sequence[npt.NDArray[Any]]
@@ -34,7 +35,7 @@ Weights = Sequence[npt.NDArray[Any]]
 class _Member:
     """One finished network: its history, its kept weights, and what the training of it found out."""
 
-    history: tuple[Any, ...]
+    history: tuple[Epoch, ...]
     weights: Weights
     started_from: str
     devices: int
@@ -144,5 +145,5 @@ def _workplace(place: Workplace, number: int) -> Workplace:
     )
 
 
-def _kept(place: Workplace) -> Any:
+def _kept(place: Workplace) -> Path:
     return place.folder / "checkpoint" / "finished.npz"
