@@ -10,7 +10,7 @@ import pytest
 from cxray.config import AugmentSettings
 
 tf = pytest.importorskip("tensorflow", reason="needs the extra train")
-from cxray.model.augment import augment  # noqa: E402 - after the skip
+from cxray.model.augment import _towards_equalised, augment  # noqa: E402 - after the skip
 
 FILMS = np.random.default_rng(0).random((6, 24, 20, 1)).astype(np.float32)
 KEY = tf.constant([3, 4])
@@ -26,7 +26,9 @@ EVERYTHING = AugmentSettings(
     brightness=0.1,
     contrast=0.2,
     gamma=0.2,
+    equalise_fraction=0.5,
     erase_fraction=0.2,
+    border_fraction=0.1,
 )
 
 
@@ -63,9 +65,13 @@ def test_stretching_changes_the_aspect_ratio_up_to_the_limit_and_keeps_the_area(
     np.testing.assert_allclose(width * height, 21 * 21, rtol=0.12)
 
 
-def test_inside_tf_data_the_result_is_the_same() -> None:
-    pipeline = tf.data.Dataset.from_tensors(FILMS).map(lambda films: augment(films, EVERYTHING, KEY))
-    np.testing.assert_allclose(next(iter(pipeline)), augment(tf.constant(FILMS), EVERYTHING, KEY), atol=1e-4)
+# Equalising counts grey levels, so a film that geometry rounded otherwise can jump by a level: by itself, then.
+@pytest.mark.parametrize(
+    "settings", [dataclasses.replace(EVERYTHING, equalise_fraction=0.0), AugmentSettings(equalise_fraction=1.0)]
+)
+def test_inside_tf_data_the_result_is_the_same(settings: AugmentSettings) -> None:
+    pipeline = tf.data.Dataset.from_tensors(FILMS).map(lambda films: augment(films, settings, KEY))
+    np.testing.assert_allclose(next(iter(pipeline)), augment(tf.constant(FILMS), settings, KEY), atol=1e-4)
 
 
 def test_mirroring_keeps_every_grey_value_and_hits_about_half() -> None:
@@ -91,3 +97,31 @@ def test_erasing_paints_one_rectangle_in_about_half_of_the_films() -> None:
     hit = [(film != 0.5).mean() for film in changed]
     assert 0.3 < np.mean(np.array(hit) > 0) < 0.55
     assert max(hit) < 0.25
+
+
+def test_borders_are_blackened_up_to_the_limit_in_about_half_of_the_films() -> None:
+    grey = np.full((400, 40, 50, 1), 0.5, np.float32)
+    changed = augment(tf.constant(grey), AugmentSettings(border_fraction=0.2), KEY).numpy()[..., 0]
+    hit = (changed == 0).any(axis=(1, 2))
+    assert 0.4 < hit.mean() < 0.6
+    top = (changed[:, :, 25] == 0)[:, :20].sum(axis=1)
+    left = (changed[:, 20] == 0)[:, :25].sum(axis=1)
+    assert top.max() == 8  # a fifth of 40 rows
+    assert left.max() == 10  # and of 50 columns
+    assert np.abs(np.corrcoef(top[hit], left[hit])[0, 1]) < 0.3
+    assert set(np.unique(changed)) == {0.0, 0.5}
+
+
+def test_drawn_all_the_way_a_film_is_equalised_and_black_stays_black() -> None:
+    films = 0.02 + 0.98 * np.repeat(np.random.default_rng(1).random((1, 60, 60, 1)), 3, axis=0).astype(np.float32) ** 3
+    films[:, :10] = 0
+    drawn = _towards_equalised(tf.constant(films), tf.constant([0.0, 0.5, 1.0])).numpy()
+    np.testing.assert_array_equal(drawn[0], films[0])
+    assert (drawn[:, :10] == 0).all()
+    inside = drawn[2, 10:]
+    assert np.quantile(inside, [0.25, 0.5, 0.75]) == pytest.approx([0.25, 0.5, 0.75], abs=0.06)
+    np.testing.assert_allclose(drawn[1] - films[1], 0.5 * (_equalised(films[1]) - films[1]), atol=1e-6)
+
+
+def _equalised(film: np.ndarray) -> np.ndarray:
+    return _towards_equalised(tf.constant(film[None]), tf.constant([1.0])).numpy()[0]

@@ -21,7 +21,7 @@ from tests.cluster.member import films  # noqa: E402
 RECIPE = load_recipe("demo", ["input.height=32", "input.width=32"])
 CHANGES = AugmentSettings(
     crop_fraction=0.1, aspect_fraction=0.3, rotate_degrees=6.0, shift_fraction=0.1, zoom_fraction=0.1, brightness=0.1,
-    contrast=0.1, gamma=0.2, erase_fraction=0.2,
+    contrast=0.1, gamma=0.2, equalise_fraction=0.5, erase_fraction=0.2, border_fraction=0.1,
 )  # fmt: skip
 
 

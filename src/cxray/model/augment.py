@@ -17,6 +17,7 @@ from cxray.config import AugmentSettings
 from cxray.model.share import WHOLE, Share
 
 ERASE_PROBABILITY = 0.5
+GREY_LEVELS = 256
 # (salt, films, limit, further shape) -> uniform draws in ± limit
 Draw = Callable[..., Any]
 # What was computed for every film of a batch -> its rows for the films at hand
@@ -26,18 +27,23 @@ Own = Callable[[Any], Any]
 def augment(films: Any, settings: AugmentSettings, key: Any, share: Share = WHOLE) -> Any:
     """Change float32 films (N, height, width, 1), 0–1, at random; same shape and range out.
 
-    `key` is an int32 tensor (2,). Geometry first (one interpolation for all of it), then grey values, then erasing.
-    With a `share` the films are one worker's part of a batch and are changed as they would be in the whole one, to
-    the last bit: TensorFlow rounds a formula otherwise when its draws are cut first, so the results of it are cut.
+    `key` is an int32 tensor (2,). Geometry first (one interpolation for all of it), then grey values, then rectangles
+    and borders. With a `share` the films are one worker's part of a batch and are changed as they would be in the
+    whole one, to the last bit: TensorFlow rounds a formula otherwise when its draws are cut first, so the results of
+    it are cut.
     """
     draw, own = functools.partial(_uniform, key), functools.partial(_part, share)
     count = tf.shape(films)[0] * share.workers
     if _changes_geometry(settings):
         films = _move(films, own(_transforms(count, films.shape, settings, draw)))
+    if settings.equalise_fraction:
+        films = _towards_equalised(films, own((draw(16, count, 1.0) + 1) / 2 * settings.equalise_fraction))
     if settings.gamma or settings.contrast or settings.brightness:
         films = _expose(films, count, settings, draw, own)
     if settings.erase_fraction:
         films = _erase(films, count, settings.erase_fraction, draw, own)
+    if settings.border_fraction:
+        films = _blacken_borders(films, count, settings.border_fraction, draw, own)
     return films
 
 
@@ -115,6 +121,19 @@ def _move(films: Any, transforms: Any) -> Any:
     )
 
 
+def _towards_equalised(films: Any, weight: Any) -> Any:
+    """Draw grey values towards their rank among the film's own, as if another display curve had made the film.
+
+    `weight` float32 (N,), 0 keeps a film, 1 equalises it. Black pixels do not count: most lie outside of the patient.
+    """
+    levels = tf.reshape(tf.cast(films * (GREY_LEVELS - 1), tf.int32), (tf.shape(films)[0], -1))
+    counts = tf.math.bincount(levels, minlength=GREY_LEVELS, maxlength=GREY_LEVELS, axis=-1)
+    lighter = tf.cumsum(tf.cast(counts, tf.float32)[:, 1:], axis=1)
+    ranks = tf.pad(lighter / tf.maximum(lighter[:, -1:], 1.0), [[0, 0], [1, 0]])
+    equalised = tf.reshape(tf.gather(ranks, levels, batch_dims=1), tf.shape(films))
+    return films + weight[:, None, None, None] * (equalised - films)
+
+
 def _expose(films: Any, count: Any, settings: AugmentSettings, draw: Draw, own: Own) -> Any:
     gamma = own(tf.exp(draw(11, count, settings.gamma, (1, 1, 1))))
     gain = own(1.0 + draw(12, count, settings.contrast, (1, 1, 1)))
@@ -135,3 +154,18 @@ def _erase(films: Any, count: Any, largest_fraction: float, draw: Draw, own: Own
     chosen, grey = own(unit[:, 4] < ERASE_PROBABILITY), own(unit[:, 5])
     hit = own(rows)[:, :, None] & own(columns)[:, None, :] & chosen[:, None, None]
     return tf.where(hit[..., None], grey[:, None, None, None], films)
+
+
+def _blacken_borders(films: Any, count: Any, largest_fraction: float, draw: Draw, own: Own) -> Any:
+    """Blacken a margin of its own width on each side, as a collimator does, in half of the films."""
+    margins = (draw(22, count, 1.0, (5,)) + 1) / 2
+    hit = tf.where(margins[:, 4:] < ERASE_PROBABILITY, margins[:, :4] * largest_fraction, 0.0)
+    rows, columns = _relative(films.shape[1]), _relative(films.shape[2])
+    kept_rows = own((rows >= hit[:, 0:1]) & (rows <= 1 - hit[:, 1:2]))
+    kept_columns = own((columns >= hit[:, 2:3]) & (columns <= 1 - hit[:, 3:4]))
+    return tf.where((kept_rows[:, :, None] & kept_columns[:, None, :])[..., None], films, 0.0)
+
+
+def _relative(side: int) -> Any:
+    """float32 (1, side): where the middle of each pixel lies, 0 to 1."""
+    return ((tf.range(side, dtype=tf.float32) + 0.5) / side)[None, :]
