@@ -112,5 +112,11 @@ def test_options_that_cannot_be_meant():
     with pytest.raises(UsageError, match="between 0.5 and 1"):
         judge_readers(marks, level=95)
     many = [(f"c{case}", "A", f"word {case}", "") for case in range(30)]
-    with pytest.raises(DataError, match="30 different words"):
+    with pytest.raises(DataError, match="30 different marks, not all of them numbers: 'word 0' and 29 more"):
         judge_readers(Marks.of(table(many)))
+    numbers = [(f"c{case}", "A", "ill" if case == 7 else str(case), "") for case in range(30)]
+    with pytest.raises(DataError, match="30 different marks, not all of them numbers: 'ill'"):
+        judge_readers(Marks.of(table(numbers)))
+    numbers[7] = ("c7", "A", "7", "")
+    with pytest.raises(DataError, match="30 different numbers, and the table has no truth with two labels"):
+        judge_readers(Marks.of(table(numbers)))

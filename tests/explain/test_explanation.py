@@ -138,6 +138,17 @@ def test_the_picture_of_every_state(tmp_path: Path, film: Path, state: str) -> N
     assert is_coloured == (state == "shown")
 
 
+@pytest.mark.parametrize("words", [1, 15, 60])
+def test_long_cautions_stay_above_the_films_like_this_one(model: OpenedModel, film: Path, words: int) -> None:
+    long = dataclasses.replace(explain_file(model, film), findings=("caution " * words, "another " * words))
+    figure = draw(long)
+    figure.draw_without_rendering()
+    below = next(text for text in figure.texts if text.get_text().startswith("Films like this one"))
+    facts = next(axes for axes in figure.axes if any(text.get_text() == "Caution" for text in axes.texts))
+    lowest = min(text.get_window_extent().y0 for text in facts.texts)
+    assert lowest > below.get_window_extent().y1
+
+
 def reference() -> Reference:
     features = np.array([[1, 0], [0.9, 0.1], [0, 1], [0.1, 1]], np.float32)
     return Reference(features, np.array(["A", "A", "B", "B"]), np.array(["a1", "a2", "b1", "b2"]))

@@ -170,7 +170,8 @@ def _align(tables: Mapping[str, Predictions], goal: Goal) -> _Aligned:
     common = [path for path in screened[first].table.path if all(path in place for place in places)]
     if not common:
         raise DataError(
-            "The tables have no film in common.", "Give predictions of the same films, with the same paths."
+            f"The tables have no film in common; their first paths: {_first_paths(screened)}.",
+            "Give predictions of the same films, written with the same paths.",
         )
     rows = tuple(np.array([place[path] for path in common], dtype=np.int64) for place in places)
     left_out = {name: len(tables[name]) - len(common) for name in tables}
@@ -179,6 +180,10 @@ def _align(tables: Mapping[str, Predictions], goal: Goal) -> _Aligned:
         warnings.append("The tables name no paths, so films were matched by row number.")
     _agree_on_truth(screened, rows)
     return _Aligned(tuple(tables), tuple(screened.values()), rows, left_out, warnings)
+
+
+def _first_paths(screened: Mapping[str, Screened]) -> str:
+    return ", ".join(f"{one.table.path[0]} ({name})" for name, one in screened.items() if len(one.table))
 
 
 def _agree_on_truth(screened: Mapping[str, Screened], rows: tuple[Codes, ...]) -> None:

@@ -119,7 +119,7 @@ def judge_readers(marks: Marks, *, positive: str = "", level: float = LEVEL, see
 
     Raises:
         UsageError: `positive` is no label of the table.
-        DataError: the marks are more than twenty different words.
+        DataError: the marks are more than twenty different words, or that many numbers without truth to judge them by.
     """
     if not 0.5 <= level < 1:
         raise UsageError(f"The confidence level must lie between 0.5 and 1, got {level:g}.", "Use 0.95, for example.")
@@ -131,8 +131,8 @@ def judge_readers(marks: Marks, *, positive: str = "", level: float = LEVEL, see
     pairs: list[tuple[Any, ...]] = []
     if len(words) <= _MOST_WORDS:
         records += _agreement(marks, words, context, seed, pairs)
-    elif numbers is None:
-        raise DataError(f"The marks are {len(words)} different words.", "Group them, or give numbers.")
+    else:
+        _expect_numbers_and_truth(words, numbers, positive)
     known = np.asarray(marks.truth != "", dtype=bool)
     areas: list[tuple[Any, ...]] = []
     if positive:
@@ -155,6 +155,28 @@ def judge_readers(marks: Marks, *, positive: str = "", level: float = LEVEL, see
         "warnings": _warnings(marks, positive),
     }
     return ReaderJudgement(tuple(records), _tables(pairs, areas), facts)
+
+
+def _expect_numbers_and_truth(marks: list[str], numbers: Floats | None, positive: str) -> None:
+    if numbers is None:
+        words = [mark for mark in marks if not _is_number(mark)]
+        others = f" and {len(words) - 1} more" if len(words) > 1 else ""
+        raise DataError(
+            f"There are {len(marks)} different marks, not all of them numbers: {words[0]!r}{others}.",
+            f"Give numbers, or at most {_MOST_WORDS} different words.",
+        )
+    if not positive:
+        raise DataError(
+            f"The marks are {len(marks)} different numbers, and the table has no truth with two labels to judge them by.",
+            f"Add a column 'label', or group the marks into at most {_MOST_WORDS} steps to judge agreement.",
+        )
+
+
+def _is_number(mark: str) -> bool:
+    try:
+        return bool(np.isfinite(float(mark)))
+    except ValueError:
+        return False
 
 
 def _by_case(table: Mapping[str, Column], mode: Column, source: Path | str) -> dict[str, dict[tuple[str, str], str]]:

@@ -182,9 +182,8 @@ def _check_answers(model: OpenedModel) -> None:
     try:
         logits = model.logits(grey)
     except Exception as error:  # engines raise their own kinds for a wrong shape
-        raise BundleError(
-            f"{model.graph} does not take films as its card says: {str(error).splitlines()[0]}", advice
-        ) from error
+        told = " ".join(str(error).split())
+        raise BundleError(f"{model.graph} does not take films as its card says: {told}", advice) from error
     if logits.shape != (1, len(model.classes)):
         raise BundleError(
             f"{model.graph} answers with {logits.shape[1]} values, the card names {len(model.classes)} classes.",

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import textwrap
 from collections.abc import Mapping
@@ -26,6 +27,8 @@ INK, MUTED, RULE, WARM, COLD, ALARM = "#1d2733", "#5c6776", "#d9dde3", "#b5502b"
 _INCHES = (13.2, 8.6)
 _DOTS_PER_INCH = 130
 _EFFECTS_SHOWN = 6
+# Where the column of facts begins and must end, as shares of its height: the films like this one stand below it.
+_FACTS_TOP, _FACTS_BOTTOM = 0.665, -0.035
 _METHODS = {
     CLASS_ACTIVATION: "class activation",
     CONTRAST: "class activation, beyond films without the class",
@@ -119,17 +122,27 @@ def _facts(axes: Axes, explanation: Explanation) -> None:
     is_called = explanation.score >= explanation.threshold
     axes.text(0, 0.985, f"Score for {explanation.class_name}", fontsize=11, color=INK, va="top", parse_math=False)
     axes.text(0, 0.93, _percent(explanation.score), fontsize=34, color=WARM if is_called else COLD, va="top")
-    _score_line(axes, explanation, 0.735)
-    y = 0.64
-    y = _paragraph(axes, y, "Decision", explanation.decision or "none", strong=True)
+    _score_line(axes, explanation, 0.76)
+    paragraphs = _paragraphs(explanation)
+    height = sum(paragraph.height for paragraph in paragraphs)
+    shrink = min(1.0, (_FACTS_TOP - _FACTS_BOTTOM) / height)
+    y = _FACTS_TOP
+    for paragraph in paragraphs:
+        paragraph.draw(axes, y, shrink)
+        y -= shrink * paragraph.height
+
+
+def _paragraphs(explanation: Explanation) -> list[_Paragraph]:
+    decision = _Paragraph("Decision", explanation.decision or "none", is_strong=True)
+    head = "Is it a film for this model?"
     if explanation.gate:
         text = f"{_GATE[explanation.gate.answer]} (distance {explanation.gate.distance:.2f}, limit 1)"
-        y = _paragraph(axes, y, "Is it a film for this model?", text, alarm=explanation.gate.answer != "inside")
+        gate = _Paragraph(head, text, is_alarm=explanation.gate.answer != "inside")
     else:
-        y = _paragraph(axes, y, "Is it a film for this model?", "Unknown: the model has no input gate.")
-    y = _paragraph(axes, y, "Can the map be believed?", explanation.verdict.reason)
-    for sentence in explanation.findings[:2]:
-        y = _paragraph(axes, y, "Caution", sentence, alarm=True)
+        gate = _Paragraph(head, "Unknown: the model has no input gate.")
+    belief = _Paragraph("Can the map be believed?", explanation.verdict.reason)
+    cautions = [_Paragraph("Caution", sentence, is_alarm=True) for sentence in explanation.findings[:2]]
+    return [decision, gate, belief, *cautions]
 
 
 def _score_line(axes: Axes, explanation: Explanation, y: float) -> None:
@@ -146,16 +159,31 @@ def _score_line(axes: Axes, explanation: Explanation, y: float) -> None:
     axes.set_ylim(0, 1)
 
 
-def _paragraph(axes: Axes, y: float, head: str, text: str, *, strong: bool = False, alarm: bool = False) -> float:
-    """One headed paragraph with its top at `y`; the y where the next begins."""
-    colour = ALARM if alarm else INK
-    axes.text(0, y, head, fontsize=8.5, color=MUTED, va="top")
-    lines = textwrap.wrap(text, 30 if strong else 52)[:6] or [""]
-    axes.text(
-        0, y - 0.034, "\n".join(lines), fontsize=13 if strong else 9.5, color=colour, va="top",
-        fontweight="bold" if strong else "normal", linespacing=1.25, parse_math=False,
-    )  # fmt: skip
-    return y - 0.034 - len(lines) * (0.05 if strong else 0.037) - 0.028
+@dataclasses.dataclass(frozen=True)
+class _Paragraph:
+    """A headed paragraph of the column of facts; heights are shares of the column."""
+
+    head: str
+    text: str
+    is_strong: bool = False
+    is_alarm: bool = False
+
+    @property
+    def lines(self) -> list[str]:
+        return textwrap.wrap(self.text, 30 if self.is_strong else 52)[:6] or [""]
+
+    @property
+    def height(self) -> float:
+        return 0.062 + len(self.lines) * (0.05 if self.is_strong else 0.037)
+
+    def draw(self, axes: Axes, y: float, shrink: float) -> None:
+        """Write it with its top at `y`; `shrink` (at most 1) makes room for many paragraphs."""
+        axes.text(0, y, self.head, fontsize=8.5 * shrink, color=MUTED, va="top")
+        axes.text(
+            0, y - 0.034 * shrink, "\n".join(self.lines), fontsize=(13 if self.is_strong else 9.5) * shrink,
+            color=ALARM if self.is_alarm else INK, va="top", fontweight="bold" if self.is_strong else "normal",
+            linespacing=1.25, parse_math=False,
+        )  # fmt: skip
 
 
 def _effects(axes: Axes, explanation: Explanation) -> None:
