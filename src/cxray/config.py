@@ -157,6 +157,8 @@ class TrainSettings:
     `clip_norm` limits the norm of the gradient of all weights together, 0 = no limit.
     `class_weights`: "balanced" or "none". `patience` epochs without improvement stop the run, 0 = never.
     `cache` false decodes every film in every epoch, as the article does.
+    `pretrained_share` 0.3 ends with three tenths of the pre-trained weights, seven of the fine-tuned ones and a new
+    head: what fine-tuning forgets is often what another hospital needs (Wortsman et al. 2022).
     `members` networks are trained from different seeds on the same division, and their logits averaged.
     """
 
@@ -177,6 +179,7 @@ class TrainSettings:
     clip_norm: float = 0.0
     ema_momentum: float = 0.0
     label_smoothing: float = 0.0
+    pretrained_share: float = 0.0
     class_weights: str = "balanced"
     patience: int = 0
     monitor: str = "validation_auroc"
@@ -190,7 +193,11 @@ class TrainSettings:
         _require(1 <= self.members <= 50, "train.members", "1 up to 50", self.members)
         if self.method == "linear_probe":
             _require(self.members == 1, "train.members", "1 for a linear probe, which is the same for every seed")
+            _require(
+                self.pretrained_share == 0, "train.pretrained_share", "0 for a linear probe, all of it pre-trained"
+            )
         _require(self.patience >= 0, "train.patience", "0 (never) or a number of epochs", self.patience)
+        _require(0 <= self.pretrained_share < 1, "train.pretrained_share", "0 up to but not including 1")
         _require(0 <= self.label_smoothing < 1, "train.label_smoothing", "0 up to but not including 1")
         _require(self.batch_size >= 1, "train.batch_size", "at least 1")
         _require(self.epochs >= 0 and self.frozen_epochs >= 0, "train.epochs and train.frozen_epochs", "0 or more")

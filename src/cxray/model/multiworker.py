@@ -96,7 +96,8 @@ def check_settings(recipe: Recipe, workers: int) -> None:
     """Refuse recipes that several workers cannot follow exactly.
 
     Raises:
-        ConfigError: a linear probe, several networks, smaller films at first, or a batch that cannot be shared evenly.
+        ConfigError: a linear probe, several networks, smaller films at first, weights averaged with the pre-trained
+            ones, or a batch that cannot be shared evenly.
     """
     if recipe.train.method != "gradient":
         raise ConfigError(
@@ -111,6 +112,11 @@ def check_settings(recipe: Recipe, workers: int) -> None:
     if recipe.train.small_epochs:
         raise ConfigError(
             "Beginning on smaller films (train.small_epochs) is for one machine.", "Add --set train.small_epochs=0."
+        )
+    if recipe.train.pretrained_share:
+        raise ConfigError(
+            "Averaging with the pre-trained weights (train.pretrained_share) is for one machine.",
+            "Add --set train.pretrained_share=0.",
         )
     if recipe.train.batch_size % workers:
         raise ConfigError(

@@ -26,10 +26,9 @@ from cxray.errors import ConfigError
 from cxray.model.films import LabelledFilms
 from cxray.model.fit import Fit, Known, Workplace, describe_epoch
 from cxray.model.history import Epoch, is_better, write_history
-from cxray.model.measures import accuracy, mean_auroc
 from cxray.model.mobilenet import Weights
 from cxray.model.probe_graph import write_feature_graph, write_graph
-from cxray.model.probe_head import Head, Problem, solve
+from cxray.model.probe_head import Head, Problem, history_row, solve
 from cxray.model.weights import FILES, load_imagenet
 from cxray.runtime.engine import BATCH, Engine, open_engine, usable_cores
 from cxray.runtime.stress import enlarged
@@ -140,24 +139,11 @@ def _choose(
     history: list[Epoch] = []
     best: Epoch | None = None
     head = chosen = problem.start()
-    targets = validation.targets
-    plain = Problem.of(held_out, targets, np.ones(len(targets), np.float32), problem.outputs, balanced=False)
+    plain = Problem.plain(held_out, validation.targets, problem.outputs)
     for penalty in PENALTIES:
         started = time.perf_counter()
         head = solve(problem, penalty, head)
-        fitted, logits = head.logits(problem.features), head.logits(held_out)
-        row = Epoch(
-            epoch=len(history) + 1,
-            stage=STAGE,
-            train_loss=problem.loss(head),
-            train_accuracy=accuracy(fitted, problem.targets),
-            validation_loss=plain.loss(head),
-            validation_accuracy=accuracy(logits, targets),
-            validation_auroc=mean_auroc(logits, targets),
-            learning_rate=float("nan"),
-            seconds=time.perf_counter() - started,
-            films_per_second=rate,
-        )
+        row = history_row(head, problem, plain, epoch=len(history) + 1, stage=STAGE, started=started, rate=rate)
         history.append(row)
         progress.say(f"penalty {penalty:g}: {describe_epoch(row)}")
         if best is None or is_better(row, best, recipe.train.monitor):

@@ -7,11 +7,14 @@ unknown (NaN) and films carry weights. Standardisation is folded into the result
 from __future__ import annotations
 
 import dataclasses
+import time
 
 import numpy as np
 import numpy.typing as npt
 
 from cxray.model.films import positive_weights
+from cxray.model.history import Epoch
+from cxray.model.measures import accuracy, mean_auroc
 from cxray.runtime.cross_entropy import loss_and_slope
 
 Matrix = npt.NDArray[np.float32]
@@ -72,6 +75,11 @@ class Problem:
         standardised = (features - mean.astype(np.float32)) / deviation.astype(np.float32)
         return cls(features, standardised, targets, wanted, cells / max(cells.sum(), 1e-12), mean, deviation)
 
+    @classmethod
+    def plain(cls, features: Matrix, targets: npt.NDArray[np.float64], outputs: int) -> Problem:
+        """Films to judge by, where every one counts the same."""
+        return cls.of(features, targets, np.ones(len(targets), np.float32), outputs, balanced=False)
+
     @property
     def outputs(self) -> int:
         """K."""
@@ -113,6 +121,25 @@ def solve(problem: Problem, penalty: float, start: Head) -> Head:
     table = np.asarray(found.x).reshape(shape) @ spread
     weights = table[:-1] / problem.deviation[:, None]
     return Head(weights, table[-1] - problem.mean @ weights)
+
+
+def history_row(
+    head: Head, problem: Problem, held_out: Problem, *, epoch: int, stage: str, started: float, rate: float
+) -> Epoch:
+    """What a head does on its films and on held-out ones; `started` as `time.perf_counter` gave it."""
+    fitted, logits = head.logits(problem.features), head.logits(held_out.features)
+    return Epoch(
+        epoch=epoch,
+        stage=stage,
+        train_loss=problem.loss(head),
+        train_accuracy=accuracy(fitted, problem.targets),
+        validation_loss=held_out.loss(head),
+        validation_accuracy=accuracy(logits, held_out.targets),
+        validation_auroc=mean_auroc(logits, held_out.targets),
+        learning_rate=float("nan"),
+        seconds=time.perf_counter() - started,
+        films_per_second=rate,
+    )
 
 
 def _spread(problem: Problem) -> npt.NDArray[np.float64]:

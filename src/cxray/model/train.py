@@ -27,6 +27,7 @@ from cxray.model.export import TrainedKeras
 from cxray.model.films import LabelledFilms
 from cxray.model.fit import Fit, Workplace, describe_epoch
 from cxray.model.history import Epoch, best_of, is_better, write_history
+from cxray.model.interpolate import check_interpolation, interpolate
 from cxray.model.losses import loss_for
 from cxray.model.measures import accuracy, mean_auroc
 from cxray.model.progress_bar import EpochBar
@@ -62,6 +63,7 @@ def fit(recipe: Recipe, classes: int, training: LabelledFilms, validation: Label
     strategy = prepare_tensorflow(recipe.train.seed)
     with strategy.scope():
         network = build_network(recipe.model, recipe.input, classes)
+        check_interpolation(recipe, network)
         loop = Loop(recipe, network, training, validation, place)
         loop.compile()
     if place.resume and place.checkpoint.is_file():
@@ -79,6 +81,8 @@ def fit(recipe: Recipe, classes: int, training: LabelledFilms, validation: Label
         progress.say(f"Interrupted: keeping the weights of epoch {(loop.best or loop.history[-1]).epoch}.")
     network = _on_one_device(network, recipe, classes, strategy)
     network.model.set_weights(loop.best_weights)
+    if recipe.train.pretrained_share and not interrupted:
+        loop.conclude(interpolate(recipe, network, training, validation, len(loop.history)))
     return Fit(TrainedKeras(network), tuple(loop.history), loop.best, interrupted, strategy.num_replicas_in_sync)
 
 
@@ -135,6 +139,12 @@ class Loop:
             self._reseed_dropout(epoch)
             self._one_epoch(epoch)
             self._save()
+
+    def conclude(self, row: Epoch) -> None:
+        """Add what was done to the network after its last epoch; it leaves as `row` says, whatever was best before."""
+        self.history.append(row)
+        self.best = row
+        self._publish(row)
 
     def restore(self, state: Checkpoint) -> None:
         """Continue where `state` ends."""
