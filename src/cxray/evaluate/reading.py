@@ -167,7 +167,7 @@ def _expect_numbers_and_truth(marks: list[str], numbers: Floats | None, positive
         )
     if not positive:
         raise DataError(
-            f"The marks are {len(marks)} different numbers, and the table has no truth with two labels to judge them by.",
+            f"The marks are {len(marks)} different numbers, and the table has no truth with two labels.",
             f"Add a column 'label', or group the marks into at most {_MOST_WORDS} steps to judge agreement.",
         )
 
