@@ -51,6 +51,18 @@ def test_the_limit_itself_is_inside(learnt: Gate) -> None:
     assert learnt._verdict(learnt.far, 0.2).answer == NOT_RADIOGRAPH
 
 
+def test_features_that_hold_drawn_pictures_usual_call_no_picture_far(tmp_path: Path) -> None:
+    blind = gate.fit(world(400), world(400), world(60))
+    assert blind.far == np.inf
+    assert set(answers(blind, world(100, strangeness=5.0))) == {OUTSIDE}
+    assert blind.limited(blind.residual(world(100))).far == np.inf
+    facts = blind.save(tmp_path)
+    assert facts["far"] is None
+    again = Gate.of(bundle_with(tmp_path, {"gate": facts}))
+    assert again is not None and again.far == np.inf
+    assert blind.judge(world(1), np.full((1, 8, 8), 127, dtype=np.uint8))[0].answer == NOT_RADIOGRAPH
+
+
 def test_a_blank_film_is_no_radiograph_whatever_its_features(learnt: Gate) -> None:
     verdict = learnt.judge(world(1), np.full((1, 8, 8), 127, dtype=np.uint8))[0]
     assert verdict.answer == NOT_RADIOGRAPH

@@ -7,7 +7,8 @@ One number decides: the part of a film's pooled features that the main direction
 reproduce, as a multiple of the limit that only a stated share of validation films exceeds. Residuals of this kind
 are the core of ViM (Wang and others, CVPR 2022); scaling each feature vector to length 1 first follows deep nearest
 neighbours (Sun and others, ICML 2022). The step from "outside" to "not_radiograph" is set against pictures that
-are drawn here and surely are no radiographs. No TensorFlow.
+are drawn here and surely are no radiographs; where the network's features do not set even these apart (a small network
+on synthetic films), nothing but a blank film is called "not_radiograph". No TensorFlow.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ INSIDE, OUTSIDE, NOT_RADIOGRAPH = "inside", "outside", "not_radiograph"
 ANSWERS = (INSIDE, OUTSIDE, NOT_RADIOGRAPH)
 FALSE_FLAG_RATE = 0.05
 MOST_DIRECTIONS = 32
-# Of the way from the limit (1) to the distance of the nearest twentieth of the drawn pictures.
+# Of the way from the limit (1) to the distance of the nearest twentieth of the drawn pictures, where it is beyond.
 NOT_RADIOGRAPH_SHARE = 0.75
 # Standard deviation of grey (0–1) below which a film shows nothing at all.
 BLANK = 0.01
@@ -45,7 +46,8 @@ class Gate:
 
     `mean` (F,) and `directions` (k, F) span what is usual among their features, each scaled to length 1; `limit` is
     the squared residual that a share of `false_flag_rate` of the validation films exceeds; `far` is the multiple of
-    it from which a picture counts as no radiograph; `n_calibration` counts the validation films.
+    it from which a picture counts as no radiograph, infinite when the features cannot tell; `n_calibration` counts the
+    validation films.
     """
 
     mean: Floats
@@ -92,7 +94,7 @@ class Gate:
         return {
             "method": "residual of unit features",
             "limit": self.limit,
-            "far": self.far,
+            "far": self.far if np.isfinite(self.far) else None,
             "false_flag_rate": self.false_flag_rate,
             "n_calibration": self.n_calibration,
         }
@@ -110,8 +112,9 @@ class Gate:
         try:
             with np.load(bundle.folder / GATE, allow_pickle=False) as arrays:
                 mean, directions = arrays["mean"].astype(np.float64), arrays["directions"].astype(np.float64)
-            numbers = {name: float(facts[name]) for name in ("limit", "far", "false_flag_rate")}
-            return cls(mean, directions, **numbers, n_calibration=int(facts["n_calibration"]))
+            numbers = {name: float(facts[name]) for name in ("limit", "false_flag_rate")}
+            far = float("inf") if facts["far"] is None else float(facts["far"])
+            return cls(mean, directions, far=far, **numbers, n_calibration=int(facts["n_calibration"]))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BundleError(
                 f"The input gate of {bundle.folder} is damaged: {type(error).__name__} {error}.",
@@ -176,7 +179,7 @@ def fit(
     residuals = _residual(calibration, mean, directions)
     limit = _limit(residuals, false_flag_rate)
     nearest_drawn = float(np.quantile(_residual(drawn, mean, directions) / limit, 0.05))
-    far = 1 + NOT_RADIOGRAPH_SHARE * max(0.0, nearest_drawn - 1)
+    far = 1 + NOT_RADIOGRAPH_SHARE * (nearest_drawn - 1) if nearest_drawn > 1 else float("inf")
     return Gate(mean, directions, limit, far, false_flag_rate, len(residuals))
 
 

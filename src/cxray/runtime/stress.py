@@ -110,8 +110,8 @@ def warnings(rows: Sequence[Stressed]) -> list[str]:
             before, after = getattr(usual, rate), getattr(row, rate)
             if before - after > ALARM:
                 said.append(
-                    f"{row.films:,} validation films {_phrase(row.treatment)}: {rate} at the frozen threshold falls from "
-                    f"{before:.2f} to {after:.2f}. The threshold will not hold where films look like that."
+                    f"{row.films:,} validation films {_phrase(row.treatment)}: {rate} at the frozen threshold falls "
+                    f"from {before:.2f} to {after:.2f}. The threshold will not hold where films look like that."
                 )
     return said
 
