@@ -110,10 +110,14 @@ def _draw_served(page: Page, address: str, films: Sequence[Path]) -> None:
     page.screenshot(path=IMAGES / "serve-page.png")
 
 
-def explained(bundle: Path, film: Path) -> None:
-    """The picture that `cxray explain` draws of one film."""
-    command = [sys.executable, "-m", "cxray", "explain", str(bundle), str(film), "--out", str(IMAGES / "explain.png")]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+def explained(run: Path, film: Path, films: Path, scratch: Path) -> None:
+    """The picture that `cxray explain` draws of one film, once the maps of its model have been tested."""
+    bundle = shutil.copytree(run / "bundle", scratch / "bundle")
+    explain = [sys.executable, "-m", "cxray", "explain", str(bundle)]
+    tests = ["--card", str(run / "predictions" / "validation.csv"), "--method", "occlusion"]
+    picture = [str(film), "--films-from", str(films), "--out", str(IMAGES / "explain.png")]
+    for arguments in (tests, picture):
+        subprocess.run([*explain, *arguments], check=True, stdout=subprocess.DEVNULL)
 
 
 def main() -> None:
@@ -134,7 +138,7 @@ def main() -> None:
         if options.run and options.films:
             films = served_films(options.films)
             served_page(browser, options.run / "bundle", films)
-            explained(options.run / "bundle", films[-1])
+            explained(options.run, films[-1], options.films, Path(scratch))
         browser.close()
 
 
