@@ -23,7 +23,7 @@ from cxray.errors import ConfigError
 
 # A policy that freezes no threshold: the most probable class decides.
 NO_POLICY = "none"
-SHIPPED_RECIPES = ("article", "best", "default", "demo", "fast")
+SHIPPED_RECIPES = ("article", "best", "default", "demo", "fast", "transport")
 
 
 def _require(condition: bool, name: str, wanted: str, got: object = None) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cxray.pacs.journal import SILENCED
+from cxray.pacs.queue import Queue
 from tests.pacs.bundles import write_bundle
 
 if TYPE_CHECKING:
@@ -22,6 +23,22 @@ if TYPE_CHECKING:
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundle that finds what is bright."""
     return write_bundle(tmp_path_factory.mktemp("bundles") / "bright")
+
+
+@pytest.fixture(autouse=True)
+def _queues_are_closed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Python 3.13 complains of database connections that a test leaves open, in whatever test comes next."""
+    opened: list[Queue] = []
+    begin = Queue.__init__
+
+    def remember(queue: Queue, path: Path) -> None:
+        begin(queue, path)
+        opened.append(queue)
+
+    monkeypatch.setattr(Queue, "__init__", remember)
+    yield
+    for queue in opened:
+        queue.close()
 
 
 @pytest.fixture(autouse=True)

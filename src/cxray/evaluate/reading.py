@@ -105,6 +105,19 @@ class Marks:
             left_out=tuple(case for case in marks if case not in set(full)),
         )
 
+    def check_truth(self) -> None:
+        """Refuse what nothing can be said about: more different numbers than agreement can count, and no truth.
+
+        Raises:
+            DataError: more than twenty different numbers, and fewer than two labels.
+        """
+        different = len(set(self.mark.ravel().tolist()))
+        if different > _MOST_WORDS and self.numbers() is not None and len(set(self.truth.tolist()) - {""}) < 2:
+            raise DataError(
+                f"The marks are {different} different numbers, and the table has no truth with two labels.",
+                f"Add a column 'label', or group the marks into at most {_MOST_WORDS} steps to judge agreement.",
+            )
+
     def numbers(self) -> Floats | None:
         """The marks as numbers (modes, readers, cases); None when one is a word."""
         try:
@@ -119,7 +132,7 @@ def judge_readers(marks: Marks, *, positive: str = "", level: float = LEVEL, see
 
     Raises:
         UsageError: `positive` is no label of the table.
-        DataError: the marks are more than twenty different words, or that many numbers without truth to judge them by.
+        DataError: the marks are more than twenty different words.
     """
     if not 0.5 <= level < 1:
         raise UsageError(f"The confidence level must lie between 0.5 and 1, got {level:g}.", "Use 0.95, for example.")
@@ -132,7 +145,7 @@ def judge_readers(marks: Marks, *, positive: str = "", level: float = LEVEL, see
     if len(words) <= _MOST_WORDS:
         records += _agreement(marks, words, context, seed, pairs)
     else:
-        _expect_numbers_and_truth(words, numbers, positive)
+        _expect_numbers(words, numbers)
     known = np.asarray(marks.truth != "", dtype=bool)
     areas: list[tuple[Any, ...]] = []
     if positive:
@@ -157,18 +170,13 @@ def judge_readers(marks: Marks, *, positive: str = "", level: float = LEVEL, see
     return ReaderJudgement(tuple(records), _tables(pairs, areas), facts)
 
 
-def _expect_numbers_and_truth(marks: list[str], numbers: Floats | None, positive: str) -> None:
+def _expect_numbers(marks: list[str], numbers: Floats | None) -> None:
     if numbers is None:
         words = [mark for mark in marks if not _is_number(mark)]
         others = f" and {len(words) - 1} more" if len(words) > 1 else ""
         raise DataError(
             f"There are {len(marks)} different marks, not all of them numbers: {words[0]!r}{others}.",
             f"Give numbers, or at most {_MOST_WORDS} different words.",
-        )
-    if not positive:
-        raise DataError(
-            f"The marks are {len(marks)} different numbers, and the table has no truth with two labels.",
-            f"Add a column 'label', or group the marks into at most {_MOST_WORDS} steps to judge agreement.",
         )
 
 

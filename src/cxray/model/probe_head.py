@@ -77,7 +77,7 @@ class Problem:
 
     @classmethod
     def plain(cls, features: Matrix, targets: npt.NDArray[np.float64], outputs: int) -> Problem:
-        """Films to judge by, where every one counts the same."""
+        """Films to judge by, where every one counts the same; `features` (n, F), `targets` (n,) or (n, K)."""
         return cls.of(features, targets, np.ones(len(targets), np.float32), outputs, balanced=False)
 
     @property

@@ -16,7 +16,9 @@ def judge_reader_table(marks: Path, out: Path, *, overwrite: bool = False, **opt
         DataError, UsageError: the table or the options cannot be meant.
         OutputError: the results cannot be written.
     """
-    judgement = judge_readers(Marks.read(marks), **options)
+    table = Marks.read(marks)
+    table.check_truth()
+    judgement = judge_readers(table, **options)
     rundir.prepare_folder(out, overwrite=overwrite)
     judgement.save(out)
     rundir.write_manifest(out, {"kind": "readers", "source": str(marks)})
