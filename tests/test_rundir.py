@@ -77,6 +77,26 @@ def test_our_own_folder_is_emptied_even_when_the_work_was_never_finished(tmp_pat
     assert [path.name for path in (tmp_path / "out").iterdir()] == [".cxray"]
 
 
+def test_unfinished_work_is_offered_for_resuming_where_the_command_can(tmp_path: Path) -> None:
+    rundir.prepare_folder(tmp_path)
+    (tmp_path / "half").write_text("x")
+    advice = {}
+    for resume in (None, False):
+        with pytest.raises(UsageError) as refused:
+            rundir.check_folder(tmp_path, resume=resume)
+        advice[resume] = refused.value.next_step
+    assert "--resume" in advice[False] and "--resume" not in advice[None]
+    rundir.check_folder(tmp_path, resume=True)
+    rundir.write_manifest(tmp_path, {"kind": "run", "interrupted": True})
+    with pytest.raises(UsageError) as interrupted:
+        rundir.check_folder(tmp_path, resume=False)
+    assert "--resume" in interrupted.value.next_step
+    rundir.write_manifest(tmp_path, {"kind": "run"})
+    with pytest.raises(UsageError) as finished:
+        rundir.check_folder(tmp_path, resume=False)
+    assert "--resume" not in finished.value.next_step
+
+
 def test_the_manifest_lists_every_file_with_its_hash(tmp_path: Path) -> None:
     rundir.write_text(tmp_path / "a" / "b.txt", "hello")
     assert not rundir.is_complete(tmp_path)

@@ -138,7 +138,7 @@ def is_complete(folder: Path) -> bool:
     return (folder / MANIFEST).is_file()
 
 
-def prepare_folder(folder: Path, *, overwrite: bool = False, resume: bool = False) -> None:
+def prepare_folder(folder: Path, *, overwrite: bool = False, resume: bool | None = None) -> None:
     """Make `folder` ready to receive results.
 
     An existing empty folder is taken. One that holds anything is refused, unless `resume` continues it or
@@ -158,8 +158,10 @@ def prepare_folder(folder: Path, *, overwrite: bool = False, resume: bool = Fals
     (folder / MARKER).touch()
 
 
-def check_folder(folder: Path, *, overwrite: bool = False, resume: bool = False) -> None:
+def check_folder(folder: Path, *, overwrite: bool = False, resume: bool | None = None) -> None:
     """Refuse what `prepare_folder` would refuse because of what lies there, and change nothing.
+
+    `resume` is None where a command cannot continue earlier work, so that nobody is advised to try.
 
     Raises:
         UsageError: the folder holds other work.
@@ -172,11 +174,18 @@ def check_folder(folder: Path, *, overwrite: bool = False, resume: bool = False)
         if holds_files and overwrite and not resume:
             _check_own(folder)
         elif holds_files and not resume:
-            raise UsageError(
-                f"{folder} already holds files.", "Choose another --out, or pass --overwrite to replace our own."
-            )
+            raise UsageError(f"{folder} already holds files.", _way_out(folder, can_resume=resume is not None))
     except OSError as error:
         raise output_error(folder, error) from error
+
+
+def _way_out(folder: Path, *, can_resume: bool) -> str:
+    is_unfinished = (folder / MARKER).is_file() and (
+        not is_complete(folder) or bool(read_manifest(folder).get("interrupted"))
+    )
+    if can_resume and is_unfinished:
+        return "An unfinished run lies there: continue it with --resume, or replace it with --overwrite."
+    return "Choose another --out, or pass --overwrite to replace our own."
 
 
 def _check_own(folder: Path) -> None:

@@ -174,13 +174,13 @@ def _begin(
 ) -> None:
     """Audit the films, set the test aside, divide the patients, and write down what the trials need."""
     first = next(iter(recipes.values()))
-    rundir.check_folder(out, overwrite=overwrite)
+    rundir.check_folder(out, overwrite=overwrite, resume=False)
     intake = read_dataset(data, findings=findings)
     # Held-out patients must not stand in training whatever a recipe does inside its part.
     split = dataclasses.replace(first.split, unit="patient", films_per_class=0)
     settings = dataclasses.replace(first, split=split)
     passed = pass_gate(intake, data, divide(intake, split, first.train.seed), settings)
-    rundir.prepare_folder(out, overwrite=overwrite)
+    rundir.prepare_folder(out, overwrite=overwrite, resume=False)
     films = _development(intake, passed.division, data)
     fold_of = assign_folds(films.records, question.folds, question.fold_seed)
     columns = films.table()
