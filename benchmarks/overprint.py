@@ -2,12 +2,12 @@
 
     python benchmarks/overprint.py ../shared/data/kermany224 best=best-test.csv --picture marks.png
 
-The mark stands in the lower right corner in small white capitals. It is found by normalised cross-correlation of that corner
-with the letters of one named film, at a limit under which no mark of the films looked at lies above (`--picture` draws
-all corners above it, to be checked by eye; some marks of other sizes are missed). Counts by split and label, and for
-each table of `cxray predict`, made at its bundle's threshold: how many healthy test films with and without the mark are
-called ill, and AUROC with and without marked films. Appended to `results/overprint.csv`. Tables of the official test are
-openings: see `docs/experiments.md`.
+The mark stands in the lower right corner in small white capitals. It is found by normalised cross-correlation of that
+corner with the letters of one named film. Above the limit lie marks only (`--picture` draws those corners, to be checked
+by eye); some marks of other sizes lie below it and are missed. Counted by split and label, and for each table of
+`cxray predict`, made at its bundle's threshold: how many healthy test films with and without the mark are called ill,
+and AUROC with and without marked films. Appended to `results/overprint.csv`. Tables of the official test are openings:
+see `docs/experiments.md`.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def count(data: Path, found: list[Path]) -> None:
 
 
 def judge(name: str, table: Predictions, found: list[Path], positive: str) -> None:
-    """Rows for a model: its false alarms among healthy films with and without the mark, its AUROC on all and without."""
+    """Rows for a model: false alarms among healthy films with and without the mark, AUROC on all films and without."""
     stems = {path.stem for path in found}
     has_mark = np.array([Path(path).stem in stems for path in table.path])
     is_healthy = np.asarray(table.label != positive)

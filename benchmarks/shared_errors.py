@@ -2,11 +2,11 @@
 
     python benchmarks/shared_errors.py best:5=best-test.csv transport=transport-test.csv
 
-A model is named with its number of networks (1 when left out) and a table of `cxray predict` for the same labelled films;
-films are matched by the stem of their file name, because a film may have been prepared beforehand. For each model: AUROC,
-and how many of its highest healthy films (as many as the first model has false alarms) are among those of the first.
-The last row is the mean of all logits, every network counting once. Appended to `results/shared_errors.csv`. Reading a table
-of the official test is an opening: write the decision into `docs/experiments.md` first.
+A model is named with its number of networks (1 when left out) and a table of `cxray predict` for the same labelled
+films; films are matched by the stem of their file name, because a film may have been prepared beforehand. For each
+model: AUROC, and how many of its highest healthy films (as many as the first model has false alarms) are among those of
+the first. The last row is the mean of all logits, every network counting once. Appended to `results/shared_errors.csv`.
+Reading a table of the official test is an opening: write the decision into `docs/experiments.md` first.
 """
 
 from __future__ import annotations
