@@ -3,8 +3,8 @@
     python benchmarks/overprint.py ../shared/data/kermany224 best=best-test.csv --picture marks.png
 
 The mark stands in the lower right corner in small white capitals. It is found by normalised cross-correlation of that
-corner with the letters of one named film. Above the limit lie marks only (`--picture` draws those corners, to be checked
-by eye); some marks of other sizes lie below it and are missed. Counted by split and label, and for each table of
+corner with the letters of one named film. Above the limit lie marks only (`--picture` draws those corners, to be looked
+at); some marks of other sizes lie below it and are missed. Counted by split and label, and for each table of
 `cxray predict`, made at its bundle's threshold: how many healthy test films with and without the mark are called ill,
 and AUROC with and without marked films. Appended to `results/overprint.csv`. Tables of the official test are openings:
 see `docs/experiments.md`.
