@@ -95,6 +95,10 @@ def test_unfinished_work_is_offered_for_resuming_where_the_command_can(tmp_path:
     with pytest.raises(UsageError) as finished:
         rundir.check_folder(tmp_path, resume=False)
     assert "--resume" not in finished.value.next_step
+    (tmp_path / rundir.MANIFEST).write_text("{")
+    with pytest.raises(UsageError) as damaged:
+        rundir.check_folder(tmp_path, resume=False)
+    assert "--overwrite" in damaged.value.next_step
 
 
 def test_the_manifest_lists_every_file_with_its_hash(tmp_path: Path) -> None:

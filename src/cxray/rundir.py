@@ -180,12 +180,16 @@ def check_folder(folder: Path, *, overwrite: bool = False, resume: bool | None =
 
 
 def _way_out(folder: Path, *, can_resume: bool) -> str:
-    is_unfinished = (folder / MARKER).is_file() and (
-        not is_complete(folder) or bool(read_manifest(folder).get("interrupted"))
-    )
-    if can_resume and is_unfinished:
+    if can_resume and (folder / MARKER).is_file() and _is_unfinished(folder):
         return "An unfinished run lies there: continue it with --resume, or replace it with --overwrite."
     return "Choose another --out, or pass --overwrite to replace our own."
+
+
+def _is_unfinished(folder: Path) -> bool:
+    try:
+        return not is_complete(folder) or bool(read_manifest(folder).get("interrupted"))
+    except ValueError:  # a damaged manifest; the refusal that asks for this must not fail on it
+        return False
 
 
 def _check_own(folder: Path) -> None:
