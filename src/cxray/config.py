@@ -93,8 +93,10 @@ class AugmentSettings:
     back at random (the article's "random jittering"); `brightness` adds, `contrast` multiplies, `gamma` bends;
     `equalise_fraction` draws grey values towards the film's equalised ones, from not at all up to this share: another
     display curve. `erase_fraction` is the largest erased rectangle's share of the film, `border_fraction` the widest
-    blackened margin's share of the side, a width drawn for each side; both are applied to half of the films. `flip`
-    mirrors left and right: off unless a recipe says otherwise, because the heart has a side.
+    blackened margin's share of the side, a width drawn for each side; both are applied to half of the films.
+    `border_exchange_fraction` is the same with the margins of another training film, whatever its label, instead of
+    black: the frame of a film says nothing about its label any more. `flip` mirrors left and right: off unless a
+    recipe says otherwise, because the heart has a side.
     """
 
     crop_fraction: float = 0.0
@@ -111,13 +113,15 @@ class AugmentSettings:
     equalise_fraction: float = 0.0
     erase_fraction: float = 0.0
     border_fraction: float = 0.0
+    border_exchange_fraction: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("crop_fraction", "shift_fraction", "zoom_fraction", "brightness", "contrast", "erase_fraction"):
             _require(0 <= getattr(self, name) < 1, f"augment.{name}", "0 up to but not including 1")
         _require(0 <= self.equalise_fraction <= 1, "augment.equalise_fraction", "0 to 1")
         # Margins of opposite sides must leave something of the film between them.
-        _require(0 <= self.border_fraction < 0.5, "augment.border_fraction", "0 up to but not including 0.5")
+        for name in ("border_fraction", "border_exchange_fraction"):
+            _require(0 <= getattr(self, name) < 0.5, f"augment.{name}", "0 up to but not including 0.5")
         for name in ("rotate_degrees", "shear_degrees", "jitter_pixels", "gamma", "aspect_fraction"):
             _require(getattr(self, name) >= 0, f"augment.{name}", "0 or more")
 

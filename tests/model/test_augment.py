@@ -7,10 +7,12 @@ import dataclasses
 import numpy as np
 import pytest
 
-from cxray.config import AugmentSettings
+from cxray.config import AugmentSettings, Recipe
+from cxray.errors import ConfigError
 
 tf = pytest.importorskip("tensorflow", reason="needs the extra train")
 from cxray.model.augment import _towards_equalised, augment  # noqa: E402 - after the skip
+from cxray.model.multiworker import check_settings  # noqa: E402 - after the skip
 
 FILMS = np.random.default_rng(0).random((6, 24, 20, 1)).astype(np.float32)
 KEY = tf.constant([3, 4])
@@ -29,6 +31,7 @@ EVERYTHING = AugmentSettings(
     equalise_fraction=0.5,
     erase_fraction=0.2,
     border_fraction=0.1,
+    border_exchange_fraction=0.1,
 )
 
 
@@ -112,6 +115,17 @@ def test_borders_are_blackened_up_to_the_limit_in_about_half_of_the_films() -> N
     assert set(np.unique(changed)) == {0.0, 0.5}
 
 
+def test_exchanged_borders_come_from_the_film_before_in_about_half_of_the_films() -> None:
+    shades = np.arange(1, 401, dtype=np.float32) / 401
+    films = np.broadcast_to(shades[:, None, None, None], (400, 40, 50, 1))
+    changed = augment(tf.constant(films), AugmentSettings(border_exchange_fraction=0.25), KEY).numpy()[..., 0]
+    own = changed == shades[:, None, None]
+    assert (own | (changed == np.roll(shades, 1)[:, None, None])).all()
+    assert own[:, 10:30, 13:37].all()  # what lies inside of the widest margins is kept
+    assert 0.4 < (~own).any(axis=(1, 2)).mean() < 0.6
+    assert (~own)[:, 9].any(axis=1).mean() > 0  # and the widest reach a quarter of the side
+
+
 def test_drawn_all_the_way_a_film_is_equalised_and_black_stays_black() -> None:
     films = 0.02 + 0.98 * np.repeat(np.random.default_rng(1).random((1, 60, 60, 1)), 3, axis=0).astype(np.float32) ** 3
     films[:, :10] = 0
@@ -125,3 +139,10 @@ def test_drawn_all_the_way_a_film_is_equalised_and_black_stays_black() -> None:
 
 def _equalised(film: np.ndarray) -> np.ndarray:
     return _towards_equalised(tf.constant(film[None]), tf.constant([1.0])).numpy()[0]
+
+
+def test_several_workers_refuse_to_exchange_borders_because_each_has_a_part_of_the_batch() -> None:
+    recipe = Recipe("shared", augment=AugmentSettings(border_exchange_fraction=0.2))
+    with pytest.raises(ConfigError, match="augment.border_exchange_fraction") as caught:
+        check_settings(recipe, workers=2)
+    assert "augment.border_exchange_fraction=0" in caught.value.next_step

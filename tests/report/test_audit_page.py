@@ -267,6 +267,26 @@ def test_suspected_labels_are_shown_with_what_the_probe_says(tmp_path):
     assert "and 3 more in tables/suspects.csv" in page.text
 
 
+def test_a_group_is_shown_by_its_training_films_and_where_it_breaks_by_its_test_films():
+    names = [f"train/ILL/{film}.png" for film in range(20)] + ["test/ILL/a.png", "test/NORMAL/b.png"]
+    groups = {
+        "path": _text(*names),
+        "split": _text(*["train"] * 20, "test", "test"),
+        "label": _text(*["ILL"] * 21, "NORMAL"),
+        "group": _text(*["machine A"] * 22),
+        "has_class_missing": np.array([0] * 21 + [1]),
+        "class_missing": _text(*["NORMAL"] * 22),
+    }
+    evidence = {"films": 20, "groups": [{"group": "machine A", "class": "NORMAL"}]}
+    named = Finding("one-class-group", "warning", "title", evidence, "advice", tuple(names[:20]))
+    broken = Finding("one-class-group-breaks", "warning", "title", evidence, "advice", tuple(names[21:]))
+    audit = _audit(named, broken, tables={"films": _films(*names), "groups": groups})
+    (row,), (contradicting,) = strips(audit, named), strips(audit, broken)
+    assert row.caption == contradicting.caption == "machine A"
+    assert [film.film for film in row.films] == names[:20:2][:MOST_IN_A_ROW]
+    assert [film.film for film in contradicting.films] == ["test/NORMAL/b.png"]
+
+
 def test_sheets_show_each_class_and_a_film_without_a_picture_says_so(leak, tmp_path):
     sheets = [
         Sheet("train", "NORMAL", 1341, ("train/NORMAL/x.png", "train/NORMAL/y.png")),

@@ -27,15 +27,17 @@ Own = Callable[[Any], Any]
 def augment(films: Any, settings: AugmentSettings, key: Any, share: Share = WHOLE) -> Any:
     """Change float32 films (N, height, width, 1), 0–1, at random; same shape and range out.
 
-    `key` is an int32 tensor (2,). Geometry first (one interpolation for all of it), then grey values, then rectangles
-    and borders. With a `share` the films are one worker's part of a batch and are changed as they would be in the
-    whole one, to the last bit: TensorFlow rounds a formula otherwise when its draws are cut first, so the results of
-    it are cut.
+    `key` is an int32 tensor (2,). Geometry first (one interpolation for all of it), then exchanged borders, grey
+    values, rectangles and blackened borders. With a `share` the films are one worker's part of a batch and are changed
+    as they would be in the whole one, to the last bit (but for exchanged borders): TensorFlow rounds a formula
+    otherwise when its draws are cut first, so the results of it are cut.
     """
     draw, own = functools.partial(_uniform, key), functools.partial(_part, share)
     count = tf.shape(films)[0] * share.workers
     if _changes_geometry(settings):
         films = _move(films, own(_transforms(count, films.shape, settings, draw)))
+    if settings.border_exchange_fraction:
+        films = _exchange_borders(films, count, settings.border_exchange_fraction, draw, own)
     if settings.equalise_fraction:
         films = _towards_equalised(films, own((draw(16, count, 1.0) + 1) / 2 * settings.equalise_fraction))
     if settings.gamma or settings.contrast or settings.brightness:
@@ -157,13 +159,24 @@ def _erase(films: Any, count: Any, largest_fraction: float, draw: Draw, own: Own
 
 
 def _blacken_borders(films: Any, count: Any, largest_fraction: float, draw: Draw, own: Own) -> Any:
-    """Blacken a margin of its own width on each side, as a collimator does, in half of the films."""
-    margins = (draw(22, count, 1.0, (5,)) + 1) / 2
+    """Blacken the margins of half of the films, as a collimator does."""
+    return tf.where(_inside(films.shape, count, largest_fraction, functools.partial(draw, 22), own), films, 0.0)
+
+
+def _exchange_borders(films: Any, count: Any, largest_fraction: float, draw: Draw, own: Own) -> Any:
+    """Give half of the films the margins of the film before them in the batch: its arms, frame and print."""
+    inside = _inside(films.shape, count, largest_fraction, functools.partial(draw, 23), own)
+    return tf.where(inside, films, tf.roll(films, 1, axis=0))
+
+
+def _inside(shape: Any, count: Any, largest_fraction: float, draw: Draw, own: Own) -> Any:
+    """What lies inside of the margins, a width for each side: bool (N, height, width, 1), all of it in half of them."""
+    margins = (draw(count, 1.0, (5,)) + 1) / 2
     hit = tf.where(margins[:, 4:] < ERASE_PROBABILITY, margins[:, :4] * largest_fraction, 0.0)
-    rows, columns = _relative(films.shape[1]), _relative(films.shape[2])
+    rows, columns = _relative(shape[1]), _relative(shape[2])
     kept_rows = own((rows >= hit[:, 0:1]) & (rows <= 1 - hit[:, 1:2]))
     kept_columns = own((columns >= hit[:, 2:3]) & (columns <= 1 - hit[:, 3:4]))
-    return tf.where((kept_rows[:, :, None] & kept_columns[:, None, :])[..., None], films, 0.0)
+    return (kept_rows[:, :, None] & kept_columns[:, None, :])[..., None]
 
 
 def _relative(side: int) -> Any:

@@ -97,7 +97,7 @@ def check_settings(recipe: Recipe, workers: int) -> None:
 
     Raises:
         ConfigError: a linear probe, several networks, smaller films at first, weights averaged with the pre-trained
-            ones, or a batch that cannot be shared evenly.
+            ones, borders exchanged between films, or a batch that cannot be shared evenly.
     """
     if recipe.train.method != "gradient":
         raise ConfigError(
@@ -117,6 +117,12 @@ def check_settings(recipe: Recipe, workers: int) -> None:
         raise ConfigError(
             "Averaging with the pre-trained weights (train.pretrained_share) is for one machine.",
             "Add --set train.pretrained_share=0.",
+        )
+    if recipe.augment.border_exchange_fraction:
+        raise ConfigError(
+            "Borders are exchanged within a whole batch (augment.border_exchange_fraction), which only one machine has "
+            "at hand.",
+            "Add --set augment.border_exchange_fraction=0.",
         )
     if recipe.train.batch_size % workers:
         raise ConfigError(

@@ -37,6 +37,8 @@ _TABLES = {
     "near-duplicate": "pairs",
     "label-suspect": "suspects",
     "patient-leak": "films",
+    "one-class-group": "groups",
+    "one-class-group-breaks": "groups",
     "shortcut-floor": "probes",
 }
 

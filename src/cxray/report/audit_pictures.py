@@ -16,6 +16,7 @@ from cxray.report import numbers
 
 MOST_PAIRS = 6
 MOST_IN_A_ROW = 8
+MOST_GROUPS = 4
 _KINDS = {
     "file": "the same file, byte for byte",
     "copy": "the same exposure, stored anew",
@@ -43,6 +44,8 @@ _ONE_BY_ONE = frozenset(
         "known-films",
     }
 )
+# By code: whether only the films that contradict their group are shown, and of which part of the data.
+_GROUPED = {"one-class-group": False, "one-class-group-breaks": True}
 # What a probe cannot see, as (left, top, width, height) in 1/32 of the side; the rest is all that it is given.
 COVERED: Mapping[str, tuple[tuple[int, int, int, int], ...]] = {
     "shortcut-border": ((1, 1, 30, 30),),
@@ -97,6 +100,8 @@ def strips(audit: Audit, finding: Finding) -> tuple[Strip, ...]:
     if finding.code == "label-suspect":
         row = tuple(_suspects(audit))
         return (Strip("", row),) if row else ()
+    if finding.code in _GROUPED:
+        return tuple(_groups(audit, finding))
     if finding.code in _ONE_BY_ONE:
         row = tuple(Shown(name, films[name].place) for name in finding.files if name in films)[:MOST_IN_A_ROW]
         return (Strip("", row),) if row else ()
@@ -123,6 +128,20 @@ def _films(audit: Audit) -> dict[str, _Film]:
         row["path"]: _Film(row["label"], row["split"], row["patient"])
         for row in _rows(audit, "films", ("path", "label", "split", "patient"))
     }
+
+
+def _groups(audit: Audit, finding: Finding) -> Iterator[Strip]:
+    """A row of films for each group, spread over it; where a group breaks, its test films of the missing class."""
+    contradict = _GROUPED[finding.code]
+    members: dict[str, list[dict[str, str]]] = defaultdict(list)
+    for row in _rows(audit, "groups", ("path", "split", "label", "group", "has_class_missing")):
+        of_test, of_class = row["split"] == "test", row["has_class_missing"] == "1"
+        if (of_test and of_class) if contradict else not of_test:
+            members[row["group"]].append(row)
+    for group in finding.evidence.get("groups", ())[:MOST_GROUPS]:
+        rows = members[group["group"]]
+        chosen = rows[:: max(1, len(rows) // MOST_IN_A_ROW)][:MOST_IN_A_ROW]
+        yield Strip(group["group"], tuple(Shown(row["path"], f"{row['split']}, {row['label']}") for row in chosen))
 
 
 def _rows(audit: Audit, table: str, wanted: Sequence[str]) -> Iterator[dict[str, str]]:

@@ -179,6 +179,16 @@ WORDS: dict[str, Words] = {
         "Facts beside the film give the answer away",
         "The file's kind, or columns such as age, view and machine, say nothing about the lungs." + _LEARNS_IT,
     ),
+    "one-class-group": Words(
+        "Films of one machine, and only one answer",
+        "These films share a print, a size or an entry, so they were probably made in one place, and there hardly "
+        "anybody has the other answer. A model learns that the place means the answer, and no film tells it otherwise.",
+    ),
+    "one-class-group-breaks": Words(
+        "A hint that turns round in the test",
+        "In training everybody with this print, size or entry has the same answer; in the test they have not. A model "
+        "that learned the hint will be wrong about these very films, and sure of it.",
+    ),
     "shortcut-floor": Words(
         "What a model has to beat",
         "So well can the answer be guessed without looking at the lungs. A model that does no better may have learned "

@@ -69,6 +69,7 @@ def scan_of(records: Sequence[ImageRecord], seed: int = 0) -> Scan:
         hash_films=rng.integers(0, 256, (n, 16, 17), dtype=np.uint8),
         grey=rng.uniform(0.3, 0.6, (n, 9)),
         margins=np.zeros((n, 4)),
+        prints=np.zeros((n, 4, 196), dtype=np.uint8),
         text_lines=np.zeros(n, dtype=np.int64),
         file_bytes=rng.integers(19_000, 21_000, n),
         height=np.full(n, 224),

@@ -33,6 +33,7 @@ def test_equal_seeds_give_equal_findings_and_the_folder_is_complete(copy_folder:
     first.save(tmp_path / "out")
     assert sorted(path.name for path in (tmp_path / "out" / "tables").iterdir()) == [
         "films.csv",
+        "groups.csv",
         "pairs.csv",
         "probe_scores.csv",
         "probes.csv",

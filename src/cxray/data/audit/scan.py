@@ -1,8 +1,8 @@
 """One pass over all films: everything that the checks need to know of a film, and none of its pixels beyond that.
 
-Films are read once, decoded through the one pixel path, and reduced to some 2 kB each: a 32 × 32 thumbnail, a
-17 × 16 film for hashing, grey-value statistics, black margins, the file's facts. Columns are arrays in the order of
-`Scan.records`, which holds the readable films only; `Scan.unreadable` names the others and why.
+Films are read once, decoded through the one pixel path, and reduced to some 3 kB each: a 32 × 32 thumbnail, a
+17 × 16 film for hashing, marks in the corners, grey-value statistics, black margins, the file's facts. Columns are
+arrays in the order of `Scan.records`, which holds the readable films only; `Scan.unreadable` names the others and why.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import numpy.typing as npt
 from cxray import progress
 from cxray.config import InputCard
 from cxray.data.audit.marks import count_text_lines
+from cxray.data.audit.prints import CORNERS, PACKED_BYTES, corner_prints
 from cxray.data.cache import WORKERS
 from cxray.data.decode import decode_bytes
 from cxray.data.dicom.read import pixel_bytes
@@ -50,9 +51,10 @@ class Scan:
 
     `thumbnails` uint8 (N, 32, 32); `hash_films` uint8 (N, 16, 17); `grey` float64 (N, 9): mean, standard deviation and
     seven quantiles of the grey values, 0–1; `margins` float64 (N, 4): black rows or columns at top, bottom, left,
-    right as a share of the side; `text_lines` counts lines of burned-in lettering; `file_bytes`, `height`, `width`
-    (stored, pixels) and `bits` are int64 (N,); `model` is the stored colour model ("grey", "RGB", …), `kind` the file
-    format; `has_hue` whether there is real colour; `digests` SHA-256. Labels, splits and patients are object arrays.
+    right as a share of the side; `prints` uint8 (N, 4, 196): thin bright marks in the corners, as bits; `text_lines`
+    counts lines of burned-in lettering; `file_bytes`, `height`, `width` (stored, pixels) and `bits` are int64 (N,);
+    `model` is the stored colour model ("grey", "RGB", …), `kind` the file format; `has_hue` whether there is real
+    colour; `digests` SHA-256. Labels, splits and patients are object arrays.
     """
 
     root: Path
@@ -64,6 +66,7 @@ class Scan:
     hash_films: npt.NDArray[np.uint8]
     grey: Floats
     margins: Floats
+    prints: npt.NDArray[np.uint8]
     text_lines: Integers
     file_bytes: Integers
     height: Integers
@@ -211,6 +214,7 @@ def _pixel_facts(pixels: npt.NDArray[np.float32]) -> dict[str, Any]:
     return {
         "grey": np.array([mean, spread, *quantiles]),
         "margins": _black_margins(film),
+        "prints": corner_prints(film),
         "text_lines": count_text_lines(film),
     }
 
@@ -243,6 +247,7 @@ _DTYPES: dict[str, Any] = {
     "hash_films": np.uint8,
     "grey": np.float64,
     "margins": np.float64,
+    "prints": np.uint8,
     "text_lines": np.int64,
     "file_bytes": np.int64,
     "height": np.int64,
@@ -253,7 +258,13 @@ _DTYPES: dict[str, Any] = {
     "has_hue": np.bool_,
     "digests": object,
 }
-_EMPTY_SHAPES = {"thumbnails": (0, 32, 32), "hash_films": (0, 16, 17), "grey": (0, 9), "margins": (0, 4)}
+_EMPTY_SHAPES = {
+    "thumbnails": (0, 32, 32),
+    "hash_films": (0, 16, 17),
+    "grey": (0, 9),
+    "margins": (0, 4),
+    "prints": (0, len(CORNERS), PACKED_BYTES),
+}
 
 
 def _columns(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:

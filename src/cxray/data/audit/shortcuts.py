@@ -320,7 +320,8 @@ def _varying(features: Floats) -> Floats | None:
     return curved(features[:, varies]) if varies.any() else None
 
 
-def _metadata(scan: Scan) -> Floats | None:
+def facts_beside(scan: Scan) -> dict[str, Column]:
+    """What the file and the table say beside the pixels: a name for each column, and its cells as text (films,)."""
     columns = {
         "format": scan.kind.astype(object),
         "colour model": scan.model,
@@ -328,7 +329,11 @@ def _metadata(scan: Scan) -> Floats | None:
     }
     for name in dict.fromkeys(name for record in scan.records for name in record.metadata):
         columns[name] = np.array([record.metadata.get(name, "") for record in scan.records], dtype=object)
-    encoded = [_encode(column) for column in columns.values()]
+    return columns
+
+
+def _metadata(scan: Scan) -> Floats | None:
+    encoded = [_encode(column) for column in facts_beside(scan).values()]
     joined = np.concatenate([np.zeros((len(scan), 0)), *encoded], axis=1)
     varies = joined.std(axis=0) > 0 if len(scan) else np.zeros(0, dtype=bool)
     return joined[:, varies] if varies.any() else None

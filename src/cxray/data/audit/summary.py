@@ -13,6 +13,7 @@ from pathlib import Path
 from cxray.data.audit.duplicates import check_duplicates, find_pairs, pairs_table
 from cxray.data.audit.files import check_files
 from cxray.data.audit.findings import Audit, Finding
+from cxray.data.audit.groups import check_groups
 from cxray.data.audit.identity import check_identity
 from cxray.data.audit.labels import check_labels
 from cxray.data.audit.leaks import check_leaks
@@ -85,7 +86,8 @@ def check_all(
     shortcuts, probed = check_shortcuts(scan, targets, seed)
     references = look_at_whole_films(scan, targets, seed)
     suspects, tables["suspects"] = check_labels(scan, targets, seed)
-    found += [*shortcuts, *check_transport(scan, references), *suspects]
+    groups, tables["groups"] = check_groups(scan, targets, seed)
+    found += [*shortcuts, *check_transport(scan, references), *groups, *suspects]
     tables["pairs"] = pairs_table(scan, pairs)
     probed += [reference.probed for reference in references]
     tables["probes"] = probes_table(probed)
