@@ -36,6 +36,7 @@ from cxray.data.audit import audit, scan
 from cxray.data.audit.duplicates import check_duplicates, find_pairs
 from cxray.data.audit.files import check_files
 from cxray.data.audit.findings import SEVERITIES, Finding
+from cxray.data.audit.groups import check_groups
 from cxray.data.audit.labels import check_labels
 from cxray.data.audit.leaks import check_leaks
 from cxray.data.audit.scan import Scan
@@ -108,6 +109,11 @@ def look_at_shift(scan: Scan, intake: Intake, seed: int) -> list[Finding]:
     return check_shift(scan, seed)
 
 
+def look_at_groups(scan: Scan, intake: Intake, seed: int) -> list[Finding]:
+    """The part that looks for groups that lack a class."""
+    return check_groups(scan, targets_of(scan), seed)[0]
+
+
 def look_at_files(scan: Scan, intake: Intake, seed: int) -> list[Finding]:
     """The part that looks at single films."""
     return check_files(scan, intake)
@@ -126,6 +132,7 @@ DETECTORS: dict[str, tuple[Detector, tuple[float, ...]]] = {
     "shift": (Detector(("class-shift",), "warning", names_normal, look_at_shift), (0.08, 0.16, 0.24)),
     "label-flips": (Detector(("label-suspect",), "info", names_half, look_at_labels), (0.01, 0.03)),
     "tiny-validation": (Detector(("validation-too-small",), "warning", anything, look_at_leaks), (4, 8, 12)),
+    "print": (Detector(("one-class-group",), "warning", names_films, look_at_groups), (0.2, 0.3, 0.4)),
     "inverted": (Detector(("inverted-film",), "warning", names_films, look_at_files), (0.01, 0.05)),
     "foreign": (Detector(("unusual-film", "colour-film"), "info", names_half, look_at_files), (0.01, 0.05)),
 }

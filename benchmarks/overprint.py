@@ -68,23 +68,25 @@ def count(data: Path, found: list[Path]) -> None:
             print(row)
 
 
-def judge(name: str, table: Predictions, found: list[Path], positive: str) -> None:
-    """Rows for a model: false alarms among healthy films with and without the mark, AUROC on all films and without."""
+def judge(
+    name: str, table: Predictions, found: list[Path], positive: str, *, what: str = "the mark", results: Path = RESULTS
+) -> None:
+    """Rows for a model: false alarms among healthy films with and without `what`, AUROC on all films and without it."""
     stems = {path.stem for path in found}
     has_mark = np.array([Path(path).stem in stems for path in table.path])
     is_healthy = np.asarray(table.label != positive)
     called = np.asarray(table.decision == positive)
-    for words, chosen in (("with the mark", has_mark), ("without it", ~has_mark)):
+    for words, chosen in ((f"with {what}", has_mark), ("without it", ~has_mark)):
         hits, films = int((called & is_healthy & chosen).sum()), int((is_healthy & chosen).sum())
         low, high = wilson(hits, films)
         row = {"measure": "healthy called ill", "of": f"{name}, {words}", "hits": hits, "films": films}
-        append_row(RESULTS, {**row, "low": round(low, 4), "high": round(high, 4), **facts()})
+        append_row(results, {**row, "low": round(low, 4), "high": round(high, 4), **facts()})
         print(row, f"{low:.3f} to {high:.3f}")
     column = table.scores[:, table.classes.index(positive)]
-    for words, chosen in (("all films", np.ones_like(has_mark)), ("films without the mark", ~has_mark)):
+    for words, chosen in (("all films", np.ones_like(has_mark)), (f"films without {what}", ~has_mark)):
         row = {"measure": "auroc", "of": f"{name}, {words}", "films": int(chosen.sum())}
         area = round(auroc(column[chosen], ~is_healthy[chosen]), 4)
-        append_row(RESULTS, {**row, "auroc": area, **facts()})
+        append_row(results, {**row, "auroc": area, **facts()})
         print(row, area)
 
 

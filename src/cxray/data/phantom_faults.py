@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFilter, ImageOps
+from PIL import Image, ImageDraw, ImageFilter, ImageFont, ImageOps
 
 from cxray.data.phantom import DISEASED, NORMAL
 from cxray.errors import ConfigError
@@ -149,6 +149,22 @@ def _mark(film: Image.Image) -> Image.Image:
     return marked
 
 
+def _printed(film: Image.Image) -> Image.Image:
+    """The tube voltage in white capitals on black, in the lower right corner."""
+    marked = film.copy()
+    side = film.width
+    ink = ImageDraw.Draw(marked)
+    ink.rectangle((round(0.82 * side), round(0.9 * side), side, side), fill=0)
+    ink.text((round(0.84 * side), round(0.91 * side)), "KV59", fill=255, font=ImageFont.load_default(side * 0.07))
+    return marked
+
+
+def _print(folder: Path, films: Sequence[Path], dose: float, rng: np.random.Generator) -> Planted:
+    ill = [path for path in films if _split(path) == "train" and _label(path) == DISEASED]
+    met = set(_some(sorted({_patient(path) for path in ill}), dose, rng))
+    return Planted(_names(folder, [_change(path, _printed) for path in ill if _patient(path) in met]))
+
+
 def _three_quarters(film: Image.Image) -> Image.Image:
     return film.resize((film.width * 3 // 4, film.height * 3 // 4), Image.Resampling.BICUBIC)
 
@@ -259,6 +275,9 @@ FAULTS: Mapping[str, Fault] = {
     "shift": Fault("share of white added to the NORMAL films of test", 0.5, _shift),
     "label-flips": Fault("share of the training films with the other label", 0.5, _flips),
     "tiny-validation": Fault("patients of each class moved from train to val", 1000, _tiny_validation),
+    "print": Fault(
+        "share of the ill training films that carry the print of a machine no healthy patient met", 1, _print
+    ),
     "inverted": Fault("share of the films that are negatives", 0.5, _inverted),
     "foreign": Fault("pictures of other things for each film", 0.5, _foreign),
 }

@@ -37,18 +37,19 @@ def corner_prints(film: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """Where the four corners of a film (height, width), 0–255, have thin bright marks: bits, uint8 (4, 196)."""
     rows, columns = max(1, film.shape[0] * HEIGHT // 224), max(1, film.shape[1] * WIDTH // 224)
     places = [(vertical, across) for vertical in (slice(rows), slice(-rows, None)) for across in _sides(columns)]
-    return np.stack([_marks(film[place]) for place in places])
+    corners = np.stack([_of_one_size(film[place]) for place in places])
+    ground = ndimage.grey_opening(corners, (1, _THICKEST_STROKE, _THICKEST_STROKE))
+    return np.packbits((corners - ground > _STANDS_OUT_BY).reshape(len(CORNERS), -1), axis=1)
 
 
 def _sides(columns: int) -> tuple[slice, slice]:
     return slice(columns), slice(-columns, None)
 
 
-def _marks(corner: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    if corner.shape != (HEIGHT, WIDTH):
-        corner = np.asarray(Image.fromarray(corner).resize((WIDTH, HEIGHT), Image.Resampling.BOX))
-    ground = ndimage.grey_opening(corner, (_THICKEST_STROKE, _THICKEST_STROKE))
-    return np.packbits(corner - ground > _STANDS_OUT_BY)
+def _of_one_size(corner: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    if corner.shape == (HEIGHT, WIDTH):
+        return corner
+    return np.asarray(Image.fromarray(corner).resize((WIDTH, HEIGHT), Image.Resampling.BOX))
 
 
 def same_print(prints: npt.NDArray[np.uint8], seed: int) -> dict[str, npt.NDArray[np.bool_]]:
@@ -88,16 +89,17 @@ def _patterns(rows: npt.NDArray[np.float32], fewest: int) -> npt.NDArray[np.floa
     """The mean of each group of like rows, float32 (patterns, 1568): the largest group first, then what it leaves."""
     alike = rows @ rows.T > _ALIKE_FROM
     free = np.ones(len(rows), dtype=bool)
+    neighbours = alike.sum(axis=1)
     found: list[npt.NDArray[np.float32]] = []
     while True:
-        neighbours = (alike @ free.astype(np.float32)) * free
-        centre = int(neighbours.argmax())
+        centre = int(np.where(free, neighbours, -1).argmax())
         if neighbours[centre] < fewest:
             return np.array(found, dtype=np.float32).reshape(-1, rows.shape[1])
         members = alike[centre] & free
         mean = rows[members].mean(axis=0)
         found.append(mean / np.linalg.norm(mean))
         free &= ~members
+        neighbours -= alike[:, members].sum(axis=1)
 
 
 def _rows(packed: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
