@@ -132,7 +132,7 @@ DETECTORS: dict[str, tuple[Detector, tuple[float, ...]]] = {
     "shift": (Detector(("class-shift",), "warning", names_normal, look_at_shift), (0.08, 0.16, 0.24)),
     "label-flips": (Detector(("label-suspect",), "info", names_half, look_at_labels), (0.01, 0.03)),
     "tiny-validation": (Detector(("validation-too-small",), "warning", anything, look_at_leaks), (4, 8, 12)),
-    "print": (Detector(("one-class-group",), "warning", names_films, look_at_groups), (0.2, 0.3, 0.4)),
+    "print": (Detector(("one-class-group",), "warning", names_films, look_at_groups), (0.3, 0.4, 0.5)),
     "inverted": (Detector(("inverted-film",), "warning", names_films, look_at_files), (0.01, 0.05)),
     "foreign": (Detector(("unusual-film", "colour-film"), "info", names_half, look_at_files), (0.01, 0.05)),
 }

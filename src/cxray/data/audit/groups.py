@@ -88,7 +88,8 @@ def one_class_groups(scan: Scan, targets: Sequence[Target], seed: int) -> list[G
 
 
 def groups_of(scan: Scan, seed: int) -> dict[str, Flags]:
-    """Every group worth a question, by what its films share: bool (films,), at least 20 patients outside of test."""
+    """Every group worth a question, by what its films share: bool (films,). At least 20 patients outside of test are
+    in it, and at least 20 are not: nothing can be said against a group that is all there is."""
     learned = np.asarray(scan.split != "test")
     sizes = np.array([f"{h} × {w} pixels" for h, w in zip(scan.height, scan.width, strict=True)], dtype=object)
     groups: dict[str, Flags] = dict(same_print(scan.prints, seed))
@@ -96,7 +97,11 @@ def groups_of(scan: Scan, seed: int) -> dict[str, Flags]:
         for cell, films in Counter(cells[learned]).items():
             if cell and films >= FEWEST_PATIENTS:
                 groups[f"{column} {cell}"] = np.asarray(cells == cell)
-    return {name: members for name, members in groups.items() if _patients(scan, members & learned) >= FEWEST_PATIENTS}
+    return {
+        name: members
+        for name, members in groups.items()
+        if min(_patients(scan, part & learned) for part in (members, ~members)) >= FEWEST_PATIENTS
+    }
 
 
 def _sides(scan: Scan, target: Target) -> list[tuple[str, Flags, Flags]]:
