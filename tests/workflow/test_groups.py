@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from cxray.evaluate import evaluate
-from cxray.workflow.groups import NAMES, grouped, name_strata
+from cxray.tables import write_table
+from cxray.workflow.groups import AUDITED, NAMES, grouped, name_strata, with_audit_groups
 from tests.report.predictions import two_classes
 
 TABLE = two_classes(films=200)
@@ -66,3 +67,29 @@ def test_the_strata_become_a_column_of_the_table():
     assert set(found.table.metadata[NAMES]) == {"ap", "pa"}
     assert found.found == [{"column": NAMES, "why": "words in which the file names differ"}]
     assert NAMES not in TABLE.metadata
+
+
+def test_the_groups_that_an_audit_names_are_judged_apart_and_first(tmp_path):
+    gate = np.array(["inside", "outside"], dtype=object)[(np.arange(200) % 4 == 0).astype(int)]
+    table = dataclasses.replace(
+        TABLE, gate=gate, path=np.array([f"/data/films/{n}.png" for n in range(200)], dtype=object)
+    )
+    names = ["print 1"] * 40 + ["size 9"] * 20
+    films = [f"films/{film}.png" for film in (*range(40), *range(30, 50))]
+    columns = {"path": np.array(films, dtype=object), "group": np.array(names, dtype=object)}
+    write_table(tmp_path / "tables" / "groups.csv", columns)
+    known = with_audit_groups(table, tmp_path)
+    cells = known.metadata[AUDITED]
+    assert list(cells[[0, 35, 45, 60]]) == ["print 1", "print 1 + size 9", "size 9", "in no such group"]
+    found = grouped(known)
+    assert found.columns == (AUDITED, "gate")
+    assert found.found[0]["why"] == "groups that the audit names, because they lack a class"
+    judged = evaluate(found.table, threshold=0.5, slices=found.columns).tables["slices"]["slice"]
+    assert {"print 1", "in no such group"} <= {str(cell).partition("=")[2] for cell in judged}
+
+
+def test_an_audit_without_groups_of_these_films_changes_nothing(tmp_path):
+    assert with_audit_groups(TABLE, tmp_path) is TABLE
+    columns = {"path": np.array(["other/x.png"], dtype=object), "group": np.array(["print 1"], dtype=object)}
+    write_table(tmp_path / "tables" / "groups.csv", columns)
+    assert with_audit_groups(TABLE, tmp_path) is TABLE

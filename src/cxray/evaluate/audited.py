@@ -15,7 +15,7 @@ from cxray.records import Predictions
 COLUMN = "training_audit"
 _ACCEPTED, _WARNING, _CLEAN = "accepted:", "warning:", "clean"
 # Warnings that can explain a good result; others (another batch, another mix) say what to expect elsewhere.
-_FLATTERING = ("shortcut-", "duplicate-", "near-duplicate", "patient-leak", "known-films")
+_FLATTERING = ("shortcut-", "one-class-group", "duplicate-", "near-duplicate", "patient-leak", "known-films")
 
 
 def as_cell(audit: Any) -> str:

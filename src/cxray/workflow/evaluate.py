@@ -21,7 +21,7 @@ from cxray.report.page import write_evaluation_report
 from cxray.workflow import openings
 from cxray.workflow.card import write_card_beside
 from cxray.workflow.grounds import PICTURE_SIDE, Grounds, bundle_facts, film_paths, grounded
-from cxray.workflow.groups import grouped
+from cxray.workflow.groups import grouped, with_audit_groups
 from cxray.workflow.maps import film_maps
 from cxray.workflow.tables import Naming
 from cxray.workflow.thumbnails import thumbnails
@@ -68,7 +68,8 @@ def evaluate_table(
         options["validation"] = naming.read(validation)
     if features:
         options["features"] = Features.read(features)
-    judgement = _judged(table, Request(source=str(predictions), **options))
+    known = with_audit_groups(table, grounds.audit) if grounds.audit else table
+    judgement = _judged(known, Request(source=str(predictions), **options))
     judgement = grounded(judgement, table, grounds)
     judgement, earlier = _logged(judgement, table, predictions, protocol, settled)
     if settled is not None:

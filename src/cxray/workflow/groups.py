@@ -2,7 +2,8 @@
 
 "person12_virus_31" and "person7_bacteria_2" differ in a word, not in a counter: that word may be a disease, a scanner
 or a hospital that nobody wrote into a column. Such strata, and metadata columns such as sex, age or view, are judged
-apart when no group was asked for. They were found on the judged table, so what they show is exploratory.
+apart when no group was asked for. They were found on the judged table, so what they show is exploratory. Groups that
+an audit of the films names, because they lack a class, were known before any model and are judged apart too.
 """
 
 from __future__ import annotations
@@ -16,10 +17,14 @@ from pathlib import Path
 import numpy as np
 
 from cxray.data.audit.names import cut_names, stems
+from cxray.evaluate.floor import match_paths
 from cxray.records import Predictions
-from cxray.tables import Column
+from cxray.tables import Column, read_table
 
 NAMES = "name"
+AUDITED = "audit_group"
+_IN_NONE = "in no such group"
+_GROUPS = "tables/groups.csv"
 # Names of groups that only a machine reads, and columns that say who made the scores.
 _TECHNICAL = frozenset(
     {"model", "threshold", "training_audit", "seed", "version", "engine", "seconds", "sha256", "uid", "image_id", "row"}
@@ -43,13 +48,37 @@ class Grouped:
 
 def grouped(table: Predictions) -> Grouped:
     """Find groups in the paths and columns of `table`."""
-    found = [{"column": name, "why": "a column of the table"} for name in _columns(table)]
+    why = {AUDITED: "groups that the audit names, because they lack a class"}
+    found = [{"column": name, "why": why.get(name, "a column of the table")} for name in _columns(table)]
+    found.sort(key=lambda one: one["column"] != AUDITED)
     strata = name_strata(table.path, table.label)
     if strata is not None and NAMES not in table.metadata:
         table = dataclasses.replace(table, metadata={**table.metadata, NAMES: strata})
         found.insert(0, {"column": NAMES, "why": "words in which the file names differ"})
     found = found[:_MOST_COLUMNS]
     return Grouped(table, tuple(one["column"] for one in found), found)
+
+
+def with_audit_groups(table: Predictions, audit: Path) -> Predictions:
+    """`table` with the column `audit_group`: the groups of the films that an audit names, or "in no such group".
+
+    A film of several groups has them all, with " + " between; without a group among its films the table is as before.
+
+    Raises:
+        DataError: the audit's table of groups cannot be read.
+    """
+    if AUDITED in table.metadata or not (audit / _GROUPS).exists():
+        return table
+    known = read_table(audit / _GROUPS)
+    members: list[list[str]] = [[] for _ in range(len(table))]
+    for name in dict.fromkeys(known["group"]):
+        rows = match_paths(table.path, known["path"][known["group"] == name])
+        for film in np.flatnonzero(rows >= 0):
+            members[film].append(str(name))
+    if not any(members):
+        return table
+    cells = np.array([" + ".join(names) or _IN_NONE for names in members], dtype=object)
+    return dataclasses.replace(table, metadata={**table.metadata, AUDITED: cells})
 
 
 def name_strata(paths: Iterable[object], labels: Iterable[object]) -> Column | None:
