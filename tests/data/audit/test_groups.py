@@ -173,3 +173,25 @@ def test_a_printed_machine_is_found_in_films_on_disk(copy_folder: Callable[[int]
 def test_a_clean_set_has_groups_and_no_finding(clean_scan: Scan) -> None:
     assert groups_of(clean_scan, 0)
     assert found_in(clean_scan) == {}
+
+
+def test_findings_of_one_film_are_asked_one_by_one() -> None:
+    plain = two_classes(300)
+    records = [
+        dataclasses.replace(
+            record,
+            label="",
+            findings={"Effusion": index % 2 == 0, "Mass": index % 5 == 0},
+            metadata={"machine": "A" if index % 4 == 1 else "B"},
+        )
+        for index, record in enumerate(plain)
+    ]
+    found = found_in(scan_of(records))
+    (group,) = found["one-class-group"].evidence["groups"]
+    assert (group["group"], group["class"]) == ("machine A", "Effusion")
+
+
+def test_two_machines_that_share_no_class_are_both_named(scan: Scan) -> None:
+    found = found_in(with_fact(scan, np.asarray(scan.label == "PNEUMONIA")))
+    named = {(group["group"], group["class"]) for group in found["one-class-group"].evidence["groups"]}
+    assert named == {("machine A", "NORMAL"), ("machine B", "PNEUMONIA")}
