@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
+from scipy import ndimage
 
 from cxray.data.audit.findings import Finding
 from cxray.data.audit.groups import check_groups, groups_of, one_class_groups
@@ -195,3 +196,11 @@ def test_two_machines_that_share_no_class_are_both_named(scan: Scan) -> None:
     found = found_in(with_fact(scan, np.asarray(scan.label == "PNEUMONIA")))
     named = {(group["group"], group["class"]) for group in found["one-class-group"].evidence["groups"]}
     assert named == {("machine A", "NORMAL"), ("machine B", "PNEUMONIA")}
+
+
+def test_marks_are_what_a_white_top_hat_leaves() -> None:
+    film = lettered("KV59", 1)
+    corner = film[-28:, -56:]
+    expected = corner - ndimage.grey_opening(corner, (5, 5)) > 60
+    assert expected.any()
+    np.testing.assert_array_equal(np.unpackbits(corner_prints(film)[3]).reshape(28, 56).astype(bool), expected)
