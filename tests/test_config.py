@@ -50,6 +50,10 @@ def test_a_recipe_file(tmp_path: Path) -> None:
         ("split.validation_fraction=1.5", "between 0 and 0.9"),
         ("input.height=15", "16 to 2048"),
         ("model=small", "'model' is a section of settings"),
+        ("augment.gamma=inf", "Setting 'augment.gamma' must be a finite number, got inf"),
+        ("train.weight_decay=nan", "Setting 'train.weight_decay' must be a finite number, got nan"),
+        ("train.warmup_epochs=-1", "train.warmup_epochs must be 0 or more"),
+        ("split.minimum_validation_films=-5", "split.minimum_validation_films must be 0 or more"),
         ("name.x=1", "'name' is a setting, not a section"),
     ],
 )

@@ -116,3 +116,15 @@ def test_json_refuses_nan(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         rundir.write_json(tmp_path / "x.json", {"value": float("nan")})
     assert not (tmp_path / "x.json").exists()
+
+
+def test_what_is_to_be_read_is_never_emptied(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    rundir.prepare_folder(out)
+    (out / "films").mkdir()
+    for reads in ([out], [out / "films"], [tmp_path, out / "films" / "1.png"]):
+        with pytest.raises(UsageError, match="lies in .*, where the results would go"):
+            rundir.prepare_folder(out, overwrite=True, reads=reads)
+    assert (out / "films").is_dir()
+    rundir.prepare_folder(out, overwrite=True, reads=[tmp_path])
+    assert not (out / "films").exists()

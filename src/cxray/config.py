@@ -11,6 +11,7 @@ import dataclasses
 import difflib
 import hashlib
 import json
+import math
 import tomllib
 import types
 import typing
@@ -64,7 +65,9 @@ class SplitSettings:
     """How films are divided. `unit`: "patient" (grouped) or "film" (as in the article: siblings leak).
 
     `films_per_class` > 0 draws a reduced, balanced training set of that many films a class. `use_given_validation`
-    keeps a `val/` that is large enough to mean something: at least `minimum_validation_films` films of each class.
+    keeps a `val/` that is large enough to mean something: at least `minimum_validation_films` films of each class, or
+    `validation_fraction` of a class that has too few for that. A test split that is not given is the
+    same for every seed.
     """
 
     unit: str = "patient"
@@ -79,6 +82,7 @@ class SplitSettings:
         _require(0 < self.validation_fraction < 0.9, "split.validation_fraction", "between 0 and 0.9")
         _require(0 < self.test_fraction < 0.9, "split.test_fraction", "between 0 and 0.9")
         _require(self.films_per_class >= 0, "split.films_per_class", "0 (all films) or a count")
+        _require(self.minimum_validation_films >= 0, "split.minimum_validation_films", "0 or more")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -209,6 +213,8 @@ class TrainSettings:
         _require(0 <= self.small_epochs <= self.epochs, "train.small_epochs", "0 up to train.epochs", self.small_epochs)
         _require(0 < self.small_fraction < 1, "train.small_fraction", "between 0 and 1", self.small_fraction)
         _require(self.learning_rate > 0, "train.learning_rate", "above 0")
+        for name in ("weight_decay", "warmup_epochs"):
+            _require(getattr(self, name) >= 0, f"train.{name}", "0 or more")
         _require(self.clip_norm >= 0, "train.clip_norm", "0 (no limit) or more", self.clip_norm)
         _require(0 <= self.ema_momentum < 1, "train.ema_momentum", "0 up to but not including 1")
         _require(self.schedule in ("cosine", "constant"), "train.schedule", "'cosine' or 'constant'", self.schedule)
@@ -351,7 +357,9 @@ def _convert(hint: Any, value: Any, name: str) -> Any:
         if not isinstance(value, Mapping):
             raise ConfigError(f"{name!r} is a section of settings, got {value!r}.")
         return _build(typing.cast(type[Any], hint), value, f"{name}.")
-    if float in (hint, *typing.get_args(hint)) and isinstance(value, int) and not isinstance(value, bool):
+    if float in (hint, *typing.get_args(hint)) and isinstance(value, int | float) and not isinstance(value, bool):
+        if not math.isfinite(value):
+            raise ConfigError(f"Setting {name!r} must be a finite number, got {value!r}.")
         return float(value)
     if typing.get_origin(hint) is tuple:
         if not isinstance(value, list):

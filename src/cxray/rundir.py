@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -138,17 +138,20 @@ def is_complete(folder: Path) -> bool:
     return (folder / MANIFEST).is_file()
 
 
-def prepare_folder(folder: Path, *, overwrite: bool = False, resume: bool | None = None) -> None:
+def prepare_folder(
+    folder: Path, *, overwrite: bool = False, resume: bool | None = None, reads: Iterable[Path] = ()
+) -> None:
     """Make `folder` ready to receive results.
 
     An existing empty folder is taken. One that holds anything is refused, unless `resume` continues it or
-    `overwrite` empties it; only folders that carry our marker are ever emptied.
+    `overwrite` empties it; only folders that carry our marker are ever emptied, and none that holds anything of
+    `reads`, which the command still wants to read.
 
     Raises:
-        UsageError: the folder holds other work.
+        UsageError: the folder holds other work, or what is to be read.
         OutputError: the folder cannot be created.
     """
-    check_folder(folder, overwrite=overwrite, resume=resume)
+    check_folder(folder, overwrite=overwrite, resume=resume, reads=reads)
     try:
         if overwrite and not resume and folder.is_dir() and any(folder.iterdir()):
             _empty_own_folder(folder)
@@ -158,15 +161,18 @@ def prepare_folder(folder: Path, *, overwrite: bool = False, resume: bool | None
     (folder / MARKER).touch()
 
 
-def check_folder(folder: Path, *, overwrite: bool = False, resume: bool | None = None) -> None:
+def check_folder(
+    folder: Path, *, overwrite: bool = False, resume: bool | None = None, reads: Iterable[Path] = ()
+) -> None:
     """Refuse what `prepare_folder` would refuse because of what lies there, and change nothing.
 
     `resume` is None where a command cannot continue earlier work, so that nobody is advised to try.
 
     Raises:
-        UsageError: the folder holds other work.
+        UsageError: the folder holds other work, or something of `reads`.
         OutputError: it cannot be looked into.
     """
+    _keep_what_is_read(folder, reads)
     try:
         if folder.exists() and not folder.is_dir():
             raise UsageError(f"{folder} is a file, but a folder for results was expected.", "Choose another --out.")
@@ -177,6 +183,13 @@ def check_folder(folder: Path, *, overwrite: bool = False, resume: bool | None =
             raise UsageError(f"{folder} already holds files.", _way_out(folder, can_resume=resume is not None))
     except OSError as error:
         raise output_error(folder, error) from error
+
+
+def _keep_what_is_read(folder: Path, reads: Iterable[Path]) -> None:
+    home = folder.resolve()
+    for source in reads:
+        if source.resolve().is_relative_to(home):
+            raise UsageError(f"{source} lies in {folder}, where the results would go.", "Choose another --out.")
 
 
 def _way_out(folder: Path, *, can_resume: bool) -> str:

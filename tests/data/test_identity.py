@@ -61,3 +61,12 @@ def test_a_grammar_must_explain_nine_in_ten_films(strangers: int, source: str) -
     records, identity = assign_patients([ImageRecord(Path(path)) for path in paths])
     assert (identity.source, identity.n_patients) == (source, 10)
     assert records[-1].patient.startswith("film:")
+
+
+def test_a_word_above_all_films_names_no_patient() -> None:
+    alone = [f"subject12_study/train/NORMAL/n{n}.png" for n in range(5)]
+    records, identity = assign_patients([ImageRecord(Path(path)) for path in alone])
+    assert identity.source == "none" and len({record.patient for record in records}) == 5
+    named = [f"/data/subject12_study/train/NORMAL/patient{n}_1.png" for n in range(5)]
+    records, identity = assign_patients([ImageRecord(Path(path)) for path in named])
+    assert identity.source == "generic" and [record.patient for record in records] == [f"patient{n}" for n in range(5)]

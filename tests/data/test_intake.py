@@ -213,3 +213,45 @@ def test_the_real_films_give_the_published_counts(shared: Path) -> None:
     assert len({record.patient for record in test}) == 428
     assert len({record.patient for record in test if record.label == "NORMAL"}) == 225
     assert not {r.patient for r in test} & {r.patient for r in intake.records if r.split == "train"}
+
+
+def test_split_folders_may_be_links(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        draw(tmp_path / "films" / split / "A" / "1.png")
+        draw(tmp_path / "films" / split / "B" / "2.png")
+        (tmp_path / "linked").mkdir(exist_ok=True)
+        (tmp_path / "linked" / split).symlink_to(tmp_path / "films" / split)
+    intake = read_dataset(tmp_path / "linked")
+    assert intake.counts() == {"train": {"A": 1, "B": 1}, "test": {"A": 1, "B": 1}}
+
+
+def test_splits_without_train_are_no_classes(tmp_path: Path) -> None:
+    for split in ("val", "test"):
+        draw(tmp_path / split / "A" / "1.png")
+    with pytest.raises(LabelError, match="holds the splits 'test', 'val', but no train split"):
+        read_dataset(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("NORMAL", "Normal", "X"), "NORMAL and .*Normal differ only in case or blanks"),
+        ((" A", "B"), "begins or ends blank"),
+        (("A\udce9", "B"), "is not UTF-8"),
+    ],
+)
+def test_class_folders_that_cannot_be_meant(tmp_path: Path, names: tuple[str, ...], message: str) -> None:
+    for name in names:
+        draw(tmp_path / name / "1.png")
+    with pytest.raises(LabelError, match=message):
+        read_dataset(tmp_path)
+
+
+def test_uncertain_findings_are_not_left_out_in_silence(tmp_path: Path) -> None:
+    draw(tmp_path / "1.png")
+    rows = "".join(f"1.png,{n % 2},{n % 3 - 1}.0,{40 + n}\n" for n in range(9))
+    table = tmp_path / "t.csv"
+    table.write_text("path,Effusion,Atelectasis,age\n" + rows)
+    with pytest.raises(LabelError, match="column 'Atelectasis' holds 0, 1 and -1") as refused:
+        read_dataset(table)
+    assert "--findings" in (refused.value.next_step or "")

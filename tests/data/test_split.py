@@ -145,3 +145,38 @@ def test_the_real_films_divide_without_a_leak(shared: Path) -> None:
     assert not train & validation and not (train | validation) & test
     assert len(division.of("test")) == 624
     assert 0.14 < len(division.of("validation")) / 5216 < 0.16
+
+
+def test_the_sealed_test_is_the_same_for_every_seed() -> None:
+    records = intake(*films("A", 30), *films("B", 30))
+    first, second = (sides(divide(records, SplitSettings(), seed)) for seed in (0, 7))
+    assert first["test"] == second["test"] and first["validation"] != second["validation"]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_patient_with_most_films_of_a_class_stays_in_train(seed: int) -> None:
+    stay = [ImageRecord(Path(f"icu-{n}.png"), label="A", patient="icu") for n in range(22)]
+    division = divide(intake(*stay, *films("A", 8, 1), *films("B", 30, 1)), SplitSettings(), seed)
+    counts = {split: Counter(r.label for r in division.of(split))["A"] for split in ("train", "validation", "test")}
+    assert counts["train"] >= 22 and 1 <= counts["validation"] <= 8 and 1 <= counts["test"] <= 9
+
+
+def test_ill_films_of_patients_with_more_healthy_ones_are_divided_too() -> None:
+    def mixed(p: int) -> list[ImageRecord]:
+        return [ImageRecord(Path(f"{p}-{f}.png"), label="B" if f else "A", patient=f"p{p}") for f in range(3)]
+
+    records = [*(film for p in range(15) for film in mixed(p)), *films("A", 2, 1)]
+    division = divide(intake(*records), SplitSettings(), seed=0)
+    for split in ("train", "validation", "test"):
+        assert {record.label for record in division.of(split)} == {"A", "B"}
+
+
+def test_one_patient_left_beside_the_test_is_told_as_that() -> None:
+    records = [
+        *films("A", 30, 1, "train"),
+        *films("B", 1, 3, "train"),
+        *films("A", 3, 1, "test"),
+        *films("B", 3, 1, "test"),
+    ]
+    with pytest.raises(SplitError, match="Outside of the test split, class 'B' has films of one patient only"):
+        divide(intake(*records), SplitSettings(), seed=0)

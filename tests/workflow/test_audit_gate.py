@@ -209,3 +209,17 @@ def test_refused_training_leaves_nothing_behind(films: Path, tmp_path: Path) -> 
     assert not out.exists()
     wrong = CliRunner().invoke(cli, ["train", str(films), "--out", str(out), "--accept", "patient-leek"])
     assert isinstance(wrong.exception, UsageError) and "patient-leak" in str(wrong.exception)
+
+
+def test_of_many_copies_none_is_learned_from_while_another_judges(films: Path) -> None:
+    records = [*(films / "train" / "NORMAL").glob("*.png"), *(films / "train" / "PNEUMONIA").glob("*.png")]
+    plain = films.parent / "plain"
+    for number, source in enumerate(records):
+        target = plain / source.parent.name
+        target.mkdir(parents=True, exist_ok=True)
+        for copy in range(3):
+            shutil.copy(source, target / f"{copy}_film{number}.png")
+    division = gate(plain).division
+    split_of = {record.path.name: record.split for record in division.records}
+    used = [{split_of[f"{copy}_film{n}.png"] for copy in range(3)} - {""} for n in range(len(records))]
+    assert len(used) > 20 and all(len(splits) <= 1 for splits in used)

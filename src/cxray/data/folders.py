@@ -196,7 +196,7 @@ def _holds_splits(folder: Path) -> bool:
 
 def _split_folders(folder: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
-    for child in _children(folder):
+    for child in _children(folder, linked=True):
         split = SPLIT_NAMES.get(child.name.lower())
         if split is None:
             continue
@@ -206,10 +206,15 @@ def _split_folders(folder: Path) -> dict[str, Path]:
     return found
 
 
-def _children(folder: Path) -> list[Path]:
+def _children(folder: Path, *, linked: bool = False) -> list[Path]:
+    """The folders in `folder`; those behind links only where `linked`.
+
+    Links are not followed while looking for the root: a link to a parent would be found again and again.
+    """
     try:
         children = sorted(folder.iterdir())
     except OSError:
         return []
-    # Links are not followed while looking for the root: a link to a parent would be found again and again.
-    return [c for c in children if c.is_dir() and not c.is_symlink() and c.name.lower() not in _STRAY_FOLDERS]
+    return [
+        c for c in children if c.is_dir() and (linked or not c.is_symlink()) and c.name.lower() not in _STRAY_FOLDERS
+    ]

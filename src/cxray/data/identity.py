@@ -66,7 +66,8 @@ GRAMMARS: tuple[Grammar, ...] = (
     Grammar("phantom", _patterns(r"(?P<id0>phantom-p\d+)-f\d+"), "high", "cxray's own synthetic films"),
     Grammar(
         "generic",
-        _patterns(r"(?P<id0>(?:patient|pat|subject|sub|pid)[-_ ]?\d+)[-_ ].*"),
+        # The last such word: what stands above the films, as in subject12_study/, names the study.
+        _patterns(r"(?:.*/)?(?P<id0>(?:patient|pat|subject|sub|pid)[-_ ]?\d+)[-_ ].*"),
         "assumed",
         "a word such as patient or subject followed by a number",
     ),
@@ -146,18 +147,26 @@ class GrammarVote:
     def __init__(self) -> None:
         self.films = 0
         self.explained = dict.fromkeys((grammar.family for grammar in GRAMMARS), 0)
+        self._first: dict[str, str] = {}
+        self._reads_one = dict.fromkeys(self.explained, True)
 
     def count(self, paths: Iterable[Path]) -> None:
         """Add films."""
         for path in paths:
             self.films += 1
             for grammar in GRAMMARS:
-                self.explained[grammar.family] += read_patient(path, grammar) is not None
+                patient = read_patient(path, grammar)
+                if patient is not None:
+                    self.explained[grammar.family] += 1
+                    self._reads_one[grammar.family] &= self._first.setdefault(grammar.family, patient) == patient
 
     def winner(self) -> Grammar | None:
         """The first family, in the order of `GRAMMARS`, that explains enough; None when no family does."""
         enough = MINIMUM_COVERAGE * self.films
-        return next((g for g in GRAMMARS if self.films and self.explained[g.family] >= enough), None)
+        fit = [g for g in GRAMMARS if self.films and self.explained[g.family] >= enough]
+        # A word that names the same patient on every film is more likely the name of a folder above them.
+        doubtful = {g.family for g in fit if g.confidence == "assumed" and self.films > 1 and self._reads_one[g.family]}
+        return next((g for g in fit if g.family not in doubtful), None)
 
 
 def name_patients(records: Iterable[ImageRecord], grammar: Grammar | None) -> list[ImageRecord]:

@@ -18,7 +18,7 @@ from cxray.data.dicom import library as dicom_library
 from cxray.data.dicom.patients import TaggedPatients, dicom_films, read_tagged_patients
 from cxray.data.folders import SPLIT_NAMES, FilmFile, Layout, find_layout, walk_films
 from cxray.data.identity import Identity, assign_patients
-from cxray.data.labels import check_class_labels, finding_columns, read_findings
+from cxray.data.labels import check_class_folders, check_class_labels, finding_columns, read_findings
 from cxray.errors import DataError, LabelError
 from cxray.records import ImageRecord
 from cxray.tables import Column, is_table, read_table, stream_table
@@ -178,6 +178,14 @@ def _read_class_folders(layout: Layout, passed_over: Counter[str]) -> list[Image
 
 
 def _check_class_folders(records: Sequence[ImageRecord], layout: Layout) -> None:
+    names: dict[str, Path] = {}
+    for record in records:
+        names.setdefault(record.label, layout.splits[record.split] / record.label)
+    if layout.kind == "classes" and {name.lower() for name in names} <= set(SPLIT_NAMES):
+        raise LabelError(
+            f"{layout.root} holds the splits {', '.join(map(repr, sorted(names)))}, but no train split.",
+            "Call the folder with the films to learn from 'train'.",
+        )
     known = {record.label for record in records if record.split in ("train", "")}
     for record in records:
         if record.label not in known:
@@ -188,6 +196,7 @@ def _check_class_folders(records: Sequence[ImageRecord], layout: Layout) -> None
                 f"have.{hint}",
                 f"Rename the folder so that every split of {layout.root} uses the same class names.",
             )
+    check_class_folders(names)
 
 
 def _read_labelled_table(path: Path, wanted: Sequence[str]) -> Intake:

@@ -17,6 +17,7 @@ from cxray.tables import Column
 
 _RESERVED = {"path", "label", "patient", "split", "predicted", "decision", "gate", "error"}
 _BINARY = {"0": False, "1": True, "0.0": False, "1.0": True, "": None}
+_UNCERTAIN = {"-1", "-1.0"}
 _RARE_FRACTION = 0.02
 _NEAR = 0.8
 
@@ -28,7 +29,8 @@ def finding_columns(table: Mapping[str, Column], wanted: Sequence[str], source: 
     reason to ignore the column. `wanted` names them explicitly instead.
 
     Raises:
-        LabelError: a wanted column is missing, or a finding holds something other than 0, 1 or nothing.
+        LabelError: a wanted column is missing, a finding holds something other than 0, 1 or nothing, or a column looks
+            like a finding with a third value for "uncertain".
     """
     if wanted:
         missing = [name for name in wanted if name not in table]
@@ -38,7 +40,9 @@ def finding_columns(table: Mapping[str, Column], wanted: Sequence[str], source: 
     elif "label" in table:
         return []
     else:
-        names = [name for name in table if name not in _RESERVED and _looks_binary(table[name])]
+        candidates = [name for name in table if name not in _RESERVED]
+        names = [name for name in candidates if _looks_binary(table[name])]
+        _check_no_uncertain([name for name in candidates if name not in names], table, source)
     for name in names:
         _check_binary(table[name], name, source)
     return names
@@ -73,6 +77,43 @@ def check_class_labels(labels: Column, source: Path) -> None:
                 f"{source}, row {row}: label {label!r} ({count} films) looks like a misspelt {twin!r} "
                 f"({counts[twin]} films).",
                 "Correct the table; if it is a class of its own, give it a name that cannot be confused.",
+            )
+
+
+def check_class_folders(names: Mapping[str, Path]) -> None:
+    """Refuse class folders that differ only in case or blanks, or whose names no table could hold as they are.
+
+    `names` are the classes with a folder of each.
+
+    Raises:
+        LabelError: naming the folder, and the one that was probably meant.
+    """
+    folded: dict[str, str] = {}
+    for name in sorted(names):
+        twin = folded.setdefault("".join(name.split()).casefold(), name)
+        if twin != name:
+            raise LabelError(
+                f"The class folders {names[twin]} and {names[name]} differ only in case or blanks.",
+                "Give both the same name if they are one class, or names that cannot be confused.",
+            )
+        if name != name.strip():
+            raise LabelError(f"The name of the class folder {str(names[name])!r} begins or ends blank.", "Rename it.")
+        if not name.isprintable():
+            raise LabelError(
+                f"The name of the class folder {str(names[name])!r} holds characters that cannot be printed, or is not "
+                "UTF-8.",
+                "Rename it.",
+            )
+
+
+def _check_no_uncertain(names: Sequence[str], table: Mapping[str, Column], source: Path) -> None:
+    """CheXpert writes -1 for "uncertain"; whoever leaves such a column out should have said so."""
+    for name in names:
+        cells = {str(cell) for cell in table[name]}
+        if cells & {"1", "1.0"} and cells & _UNCERTAIN and cells <= {*_BINARY, *_UNCERTAIN}:
+            raise LabelError(
+                f"{source}: column {name!r} holds 0, 1 and -1; -1 (uncertain) is neither present nor absent.",
+                "Write 0, 1 or nothing (unknown) in its place, or choose the columns to learn with --findings.",
             )
 
 

@@ -1,8 +1,9 @@
 """Dividing films into train, validation and test so that no patient stands on two sides.
 
-Patients are drawn from a seed, stratum by stratum (a stratum is a class, or the rarest finding of a patient), until the
-wanted share of films is reached. A given test split is never touched. A given validation split is kept only when it is
-large enough to mean something. Every liberty taken is a sentence in `Division.notes`.
+Patients are drawn from a seed, stratum by stratum (a stratum is the rarest class or finding of a patient), until the
+wanted share of films is reached. A given test split is never touched; one that has to be drawn is the same for every
+seed, because films that one run was judged on must not be learned from by the next. A given validation split
+is kept only when it is large enough to mean something. Every liberty taken is a sentence in `Division.notes`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from cxray.records import ImageRecord
 from cxray.tables import Column, write_table
 
 NO_FINDING = "no finding"
+_SEALED_SEED = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +72,7 @@ def divide(intake: Intake, settings: SplitSettings, seed: int) -> Division:
             records = _set_aside_leaks(records, "validation", notes)
     else:
         records = [dataclasses.replace(record, split="train") for record in records]
-        records = _draw(records, "test", settings.test_fraction, "patient", seed)
+        records = _draw(records, "test", settings.test_fraction, "patient", _SEALED_SEED)
         notes.append(f"No test split was given: {_count(records, 'test')} were set aside and sealed.")
     if not any(record.split == "train" for record in records):
         raise SplitError("No film is left to learn from: none of them is in train.", "Give films of the train split.")
@@ -112,14 +114,11 @@ def _judge_given_validation(
     given = [record for record in records if record.split == "validation"]
     if not given:
         return list(records)
-    count, everything = _strata_counts(given, records), _strata_counts(records, records)
+    open_films = [record for record in records if record.split != "test"]
+    count, everything = _strata_counts(given, records), _strata_counts(open_films, records)
     smallest = min(count.get(name, 0) for name in everything)
-    # Of a rare finding nobody can ask for more films than a fair share of all there are.
-    fair = {
-        name: min(settings.minimum_validation_films, int(settings.validation_fraction * total))
-        for name, total in everything.items()
-    }
-    if settings.use_given_validation and all(count.get(name, 0) >= wanted for name, wanted in fair.items()):
+    enough = all(count.get(name, 0) >= validation_films_wanted(total, settings) for name, total in everything.items())
+    if settings.use_given_validation and enough:
         notes.append(f"The given validation split was kept: {_count(records, 'validation')}.")
         return list(records)
     if settings.use_given_validation:
@@ -129,6 +128,12 @@ def _judge_given_validation(
             f"{'patient-grouped ' if settings.unit == 'patient' else ''}validation split was drawn instead."
         )
     return [dataclasses.replace(r, split="train") if r.split == "validation" else r for r in records]
+
+
+def validation_films_wanted(films: int, settings: SplitSettings) -> int:
+    """How many of the `films` of a class or finding outside of test must stand in a given validation split for it to
+    be kept: `minimum_validation_films`, or the share that would be drawn where that is less."""
+    return min(settings.minimum_validation_films, int(settings.validation_fraction * films))
 
 
 def _set_aside_leaks(records: Sequence[ImageRecord], judge: str, notes: list[str]) -> list[ImageRecord]:
@@ -171,13 +176,18 @@ def _draw(
             continue  # a finding of one patient stays in train; it cannot be judged, and the report will say so
         if len(groups) < 2:
             raise SplitError(
-                f"Class {name!r} has films of one {unit} only, so it cannot stand in both train and {split}.",
+                f"{_class_left_for(split)} {name!r} has films of one {unit} only, so it cannot stand in both train and "
+                f"{split}.",
                 f"Add films of more {unit}s of {name!r}, or give a {split} split yourself.",
             )
         films = sum(groups.values())
         wanted = min(films_per_stratum or round(films * fraction), films - 1)
         chosen |= _choose(groups, max(1, wanted), _generator(seed, split, name))
     return [dataclasses.replace(r, split=split) if r.split == "train" and name_of(r) in chosen else r for r in records]
+
+
+def _class_left_for(split: str) -> str:
+    return "Outside of the test split, class" if split == "validation" else "Class"
 
 
 def _path_name(record: ImageRecord) -> str:
@@ -194,10 +204,11 @@ def _groups_by_stratum(pool: Sequence[ImageRecord], name_of: Callable[[ImageReco
     for record in pool:
         strata_of[name_of(record)][stratum(record, rarity)] += 1
     groups: dict[str, dict[str, int]] = defaultdict(dict)
+    films_of: Counter[str] = sum(strata_of.values(), Counter())
     for name, strata in strata_of.items():
-        # A patient belongs whole to the stratum of most of its films; among equals, to the first by name.
-        main = min(strata, key=lambda s: (-strata[s], s))
-        groups[main][name] = strata.total()
+        # A patient belongs whole to the rarest of its strata, or a class that others always accompany had no patients.
+        rarest = min(strata, key=lambda s: (films_of[s], s))
+        groups[rarest][name] = strata.total()
     return groups
 
 
@@ -205,11 +216,14 @@ def _choose(groups: Mapping[str, int], wanted: int, generator: np.random.Generat
     names = sorted(groups)
     chosen: set[str] = set()
     films = 0
-    for index in generator.permutation(len(names))[: len(names) - 1]:
-        if films >= wanted:
+    # A patient with most of the films of a class would leave nothing to learn from, or nothing to judge by.
+    most = max(2 * wanted, min(groups.values()))
+    for index in generator.permutation(len(names)):
+        if films >= wanted or len(chosen) == len(names) - 1:
             break
-        chosen.add(names[index])
-        films += groups[names[index]]
+        if films + groups[names[index]] <= most:
+            chosen.add(names[index])
+            films += groups[names[index]]
     return chosen
 
 

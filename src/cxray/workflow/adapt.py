@@ -86,7 +86,7 @@ def adapt(
         raise UsageError(
             f"There is no method {method!r} of adaptation.", "Choose auto, threshold, recalibrate or head."
         )
-    rundir.check_folder(out, overwrite=overwrite)
+    rundir.check_folder(out, overwrite=overwrite, reads=[bundle, data])
     predictor = Predictor.for_streams(bundle)
     local = _Local.read(predictor, data)
     trial = _Trial.run(local, policy or _policy(predictor.bundle), _allowed(local, method), seed)

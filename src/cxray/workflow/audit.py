@@ -11,7 +11,6 @@ from cxray.data.audit import Audit, audit_intake
 from cxray.data.audit import audit as audit_films
 from cxray.data.audit.scan import relative_name
 from cxray.data.intake import read_dataset
-from cxray.errors import UsageError
 from cxray.records import ImageRecord
 from cxray.report.audit_page import write_audit_page
 from cxray.report.audit_pictures import MOST_IN_A_ROW, Sheet, films_wanted
@@ -69,8 +68,7 @@ def audit_folder(
         DataError, LabelError: the films or the tables of fingerprints cannot be used.
         OutputError: the results cannot be written.
     """
-    _keep_what_is_read([data, *known], out)
-    rundir.prepare_folder(out, overwrite=overwrite)
+    rundir.prepare_folder(out, overwrite=overwrite, reads=[data, *known])
     intake = read_dataset(data, findings=findings)
     result = audit_intake(intake, data, seed=seed, known=known)
     root = data.parent if is_table(data) else data
@@ -81,13 +79,6 @@ def audit_folder(
     write_audit_page(result, out, films=films, sheets=sheets, data=str(data))
     result.write_manifest(out)
     return result
-
-
-def _keep_what_is_read(sources: Sequence[Path], out: Path) -> None:
-    """Refuse an `out` that holds what is to be read: replacing earlier results would delete it first."""
-    for source in sources:
-        if source.resolve().is_relative_to(out.resolve()):
-            raise UsageError(f"{source} lies in {out}, where the results would go.", "Choose another --out.")
 
 
 def _sheets(records: Mapping[str, ImageRecord]) -> list[Sheet]:

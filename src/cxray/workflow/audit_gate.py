@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from cxray.config import Recipe
-from cxray.data.audit.duplicates import Pair, check_duplicates, find_pairs
+from cxray.data.audit.duplicates import Pair, check_duplicates, find_pairs, groups_of
 from cxray.data.audit.files import check_unreadable
 from cxray.data.audit.findings import Finding, count_of, visible
 from cxray.data.audit.leaks import check_leaks, check_patients
@@ -153,13 +153,13 @@ def _shortcuts(used: Scan, seed: int) -> list[Finding]:
 
 def _copies_of_judges(used: Scan, pairs: Sequence[Pair], kept: set[str]) -> list[int]:
     """Films that must not be learned from because a copy of them judges; crossings between `kept` splits stay."""
-    aside = []
-    for pair in pairs:
-        films = [film for film in (pair.first, pair.second) if used.split[film]]
-        splits = {str(used.split[film]) for film in films}
-        if pair.kind != "near" and len(splits) == 2 and splits != kept:
-            aside.append(min(films, key=lambda film: _RANK[str(used.split[film])]))
-    return sorted(set(aside))
+    aside: list[int] = []
+    # Groups and not pairs: of many copies of one film, each is paired with the first alone.
+    for group in groups_of([pair for pair in pairs if pair.kind != "near"]):
+        splits = {film: str(used.split[film]) for film in group if used.split[film]}
+        judge = max(splits.values(), key=_RANK.__getitem__, default="")
+        aside += [film for film, split in splits.items() if split != judge and {split, judge} != kept]
+    return sorted(aside)
 
 
 def _without(division: Division, aside: set[Path], notes: Sequence[str]) -> Division:

@@ -39,7 +39,7 @@ def make_card(
     _same_model(model.identifier, judged, evaluation)
     stated = read_statements(statements, statement_keys()) if statements else {}
     sources = Sources(model.facts, judged, stated)
-    rundir.prepare_folder(out, overwrite=overwrite)
+    rundir.prepare_folder(out, overwrite=overwrite, reads=[bundle, evaluation])
     lists = write_model_card(sources, out, command=command)
     rundir.write_manifest(out, {"kind": "model card", "bundle": str(bundle), "evaluation": str(evaluation)})
     return lists

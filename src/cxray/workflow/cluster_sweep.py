@@ -174,7 +174,7 @@ def _begin(
 ) -> None:
     """Audit the films, set the test aside, divide the patients, and write down what the trials need."""
     first = next(iter(recipes.values()))
-    rundir.check_folder(out, overwrite=overwrite, resume=False)
+    rundir.check_folder(out, overwrite=overwrite, resume=False, reads=[data])
     intake = read_dataset(data, findings=findings)
     # Held-out patients must not stand in training whatever a recipe does inside its part.
     split = dataclasses.replace(first.split, unit="patient", films_per_class=0)

@@ -56,7 +56,7 @@ def compare_tables(
     result = compare(tables, goal=goal, **options)
     opened = _record(tables, named, protocol, settled.sha256 if settled else "")
     result = _with_openings(result, opened, locks)
-    rundir.prepare_folder(out, overwrite=overwrite)
+    rundir.prepare_folder(out, overwrite=overwrite, reads=[*predictions, *validation])
     result.save(out)
     write_comparison_report(result, out, command=command)
     rundir.write_manifest(out, {"kind": "comparison", "sources": {name: str(path) for name, path in named.items()}})

@@ -64,9 +64,7 @@ def deidentify(
         raise UsageError(f"dates must be one of {', '.join(_DATES)}, got {chosen.dates!r}.")
     library.load()
     secret = (key or key_path()).resolve()
-    for path in (*inputs, secret):
-        if path.resolve().is_relative_to(out.resolve()):
-            raise UsageError(f"{path} lies in {out}, where the results would go.", "Choose another --out.")
+    rundir.check_folder(out, overwrite=overwrite, reads=[*inputs, secret])
     passed_over: Counter[str] = Counter()
     films = _find(inputs, passed_over)
     pseudonyms = load_pseudonyms(secret)

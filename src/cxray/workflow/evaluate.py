@@ -106,7 +106,7 @@ def _write(
     overwrite: bool,
     command: str,
 ) -> None:
-    rundir.prepare_folder(out, overwrite=overwrite)
+    rundir.prepare_folder(out, overwrite=overwrite, reads=[source])
     judgement.save(out)
     paths = film_paths(judgement, source.parent) if pictures else {}
     bundle = grounds.bundle

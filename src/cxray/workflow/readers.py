@@ -19,7 +19,7 @@ def judge_reader_table(marks: Path, out: Path, *, overwrite: bool = False, **opt
     table = Marks.read(marks)
     table.check_truth()
     judgement = judge_readers(table, **options)
-    rundir.prepare_folder(out, overwrite=overwrite)
+    rundir.prepare_folder(out, overwrite=overwrite, reads=[marks])
     judgement.save(out)
     rundir.write_manifest(out, {"kind": "readers", "source": str(marks)})
     return judgement

@@ -102,7 +102,8 @@ def carry_out(order: Order, fit: Fitting | None = None) -> Run:
         check_resumable(order.out, order.settings)
     settings, intake = order.settings, read_dataset(order.data, findings=order.findings)
     _positive(settings, intake, order.data)
-    rundir.check_folder(order.out, overwrite=order.overwrite, resume=order.resume)
+    reads = [order.data, *(record.path for record in intake.records)] if order.overwrite else []
+    rundir.check_folder(order.out, overwrite=order.overwrite, resume=order.resume, reads=reads)
     passed = pass_gate(intake, order.data, divide(intake, settings.split, settings.train.seed), settings)
     return train_divided(order, intake, passed, fit=fit, started=started)
 
@@ -117,6 +118,8 @@ def train_divided(
     """
     positive = _positive(order.settings, intake, order.data)
     rundir.prepare_folder(order.out, overwrite=order.overwrite, resume=order.resume)
+    # Before the films are prepared, which can take minutes: a run that dies there can be resumed.
+    rundir.write_text(order.out / "config.toml", order.settings.to_toml())
     with progress.logged_to(order.out / "log.txt"):
         films = RunFilms.prepare(passed.division, order.settings)
         journey = _Journey(order, intake, passed, films, positive, fit or _own_fit(order.settings))
@@ -182,7 +185,6 @@ class _Journey:
 
         subject = Subject("findings" if self.intake.is_multi_label else "classes", self.intake.classes, self.positive)
         self._check_classes()
-        rundir.write_text(self.out / "config.toml", self.settings.to_toml())
         self.division.write(self.out / "splits.csv")
         self._announce()
         fit, bundle, validation = self._train(subject)

@@ -15,6 +15,7 @@ from cxray.data.audit.names import NameParts, cut_names
 from cxray.data.audit.probes import patient_codes
 from cxray.data.audit.scan import Scan, relative_name
 from cxray.data.identity import Identity
+from cxray.data.split import validation_films_wanted
 
 _Z95 = 1.959964
 _HELD_OUT = 0.15
@@ -159,8 +160,20 @@ def _validation_too_small(scan: Scan) -> Finding | None:
             "wilson_lower_limit_all_right": lower,
             "points_per_film": 100 / given,
         },
-        "Draw a new validation split from train, patient by patient; train does so by itself.",
+        "Draw a new validation split from train, patient by patient; train does so by itself."
+        if _is_redrawn(scan)
+        else "Add films. Train keeps this split, because a drawn one would be no larger: read its figures with their "
+        "intervals.",
         tuple(relative_name(r.path, scan.root) for r in scan.records if r.split == "validation"),
+    )
+
+
+def _is_redrawn(scan: Scan) -> bool:
+    """Whether training draws a validation split in place of the given one."""
+    given, learned = scan.split == "validation", scan.split != "test"
+    return any(
+        int((given & member).sum()) < validation_films_wanted(int((learned & member).sum()), SplitSettings())
+        for member in classes_of(scan).values()
     )
 
 
