@@ -99,7 +99,10 @@ class AugmentSettings:
     display curve. `erase_fraction` is the largest erased rectangle's share of the film, `border_fraction` the widest
     blackened margin's share of the side, a width drawn for each side; both are applied to half of the films.
     `border_exchange_fraction` is the same with the margins of another training film, whatever its label, instead of
-    black: the frame of a film says nothing about its label any more. `flip` mirrors left and right: off unless a
+    black: the frame of a film says nothing about its label any more. `grey_exchange_fraction` draws grey values towards
+    those of equal rank in another training film, whatever its label, `grain_exchange_fraction` the power of each band of
+    spatial frequencies, both from not at all up to this share: the look of a film, which comes from its machine and
+    processing, says less about its label then (`model/looks.py`). `flip` mirrors left and right: off unless a
     recipe says otherwise, because the heart has a side.
     """
 
@@ -118,11 +121,14 @@ class AugmentSettings:
     erase_fraction: float = 0.0
     border_fraction: float = 0.0
     border_exchange_fraction: float = 0.0
+    grey_exchange_fraction: float = 0.0
+    grain_exchange_fraction: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("crop_fraction", "shift_fraction", "zoom_fraction", "brightness", "contrast", "erase_fraction"):
             _require(0 <= getattr(self, name) < 1, f"augment.{name}", "0 up to but not including 1")
-        _require(0 <= self.equalise_fraction <= 1, "augment.equalise_fraction", "0 to 1")
+        for name in ("equalise_fraction", "grey_exchange_fraction", "grain_exchange_fraction"):
+            _require(0 <= getattr(self, name) <= 1, f"augment.{name}", "0 to 1")
         # Margins of opposite sides must leave something of the film between them.
         for name in ("border_fraction", "border_exchange_fraction"):
             _require(0 <= getattr(self, name) < 0.5, f"augment.{name}", "0 up to but not including 0.5")

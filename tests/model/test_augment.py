@@ -12,6 +12,7 @@ from cxray.errors import ConfigError
 
 tf = pytest.importorskip("tensorflow", reason="needs the extra train")
 from cxray.model.augment import _towards_equalised, augment  # noqa: E402 - after the skip
+from cxray.model.looks import Looks  # noqa: E402 - after the skip
 from cxray.model.multiworker import check_settings  # noqa: E402 - after the skip
 
 FILMS = np.random.default_rng(0).random((6, 24, 20, 1)).astype(np.float32)
@@ -32,6 +33,8 @@ EVERYTHING = AugmentSettings(
     erase_fraction=0.2,
     border_fraction=0.1,
     border_exchange_fraction=0.1,
+    grey_exchange_fraction=0.5,
+    grain_exchange_fraction=0.5,
 )
 
 
@@ -42,7 +45,7 @@ def test_no_settings_change_nothing() -> None:
 @pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(AugmentSettings)])
 def test_each_setting_alone_changes_films_and_keeps_their_range(name: str) -> None:
     value = {"jitter_pixels": 6, "flip": True, "rotate_degrees": 10.0, "shear_degrees": 10.0}.get(name, 0.3)
-    changed = augment(tf.constant(FILMS), AugmentSettings(**{name: value}), KEY).numpy()
+    changed = augment(tf.constant(FILMS), AugmentSettings(**{name: value}), KEY, looks=Looks.of(FILMS)).numpy()
     assert changed.shape == FILMS.shape
     assert changed.dtype == np.float32
     assert changed.min() >= 0 and changed.max() <= 1

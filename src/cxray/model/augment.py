@@ -14,26 +14,29 @@ from typing import Any
 import tensorflow as tf
 
 from cxray.config import AugmentSettings
+from cxray.model.looks import GREY_LEVELS, Looks, borrow_grain, borrow_grey
 from cxray.model.share import WHOLE, Share
 
 ERASE_PROBABILITY = 0.5
-GREY_LEVELS = 256
 # (salt, films, limit, further shape) -> uniform draws in ± limit
 Draw = Callable[..., Any]
 # What was computed for every film of a batch -> its rows for the films at hand
 Own = Callable[[Any], Any]
 
 
-def augment(films: Any, settings: AugmentSettings, key: Any, share: Share = WHOLE) -> Any:
+def augment(films: Any, settings: AugmentSettings, key: Any, share: Share = WHOLE, looks: Looks | None = None) -> Any:
     """Change float32 films (N, height, width, 1), 0–1, at random; same shape and range out.
 
-    `key` is an int32 tensor (2,). Geometry first (one interpolation for all of it), then exchanged borders, grey
-    values, rectangles and blackened borders. With a `share` the films are one worker's part of a batch and are changed
+    `key` is an int32 tensor (2,). Borrowed looks first, of `looks` (None: none are borrowed), on films as they were
+    made; then geometry (one interpolation for all of it), exchanged borders, grey values, rectangles and blackened
+    borders. With a `share` the films are one worker's part of a batch and are changed
     as they would be in the whole one, to the last bit (but for exchanged borders): TensorFlow rounds a formula
     otherwise when its draws are cut first, so the results of it are cut.
     """
     draw, own = functools.partial(_uniform, key), functools.partial(_part, share)
     count = tf.shape(films)[0] * share.workers
+    if looks is not None:
+        films = _borrow(films, looks, count, settings, draw, own)
     if _changes_geometry(settings):
         films = _move(films, own(_transforms(count, films.shape, settings, draw)))
     if settings.border_exchange_fraction:
@@ -121,6 +124,18 @@ def _move(films: Any, transforms: Any) -> Any:
         interpolation="BILINEAR",
         fill_mode="CONSTANT",
     )
+
+
+def _borrow(films: Any, looks: Looks, count: Any, settings: AugmentSettings, draw: Draw, own: Own) -> Any:
+    """Draw each film towards the look of another one, which is drawn as well."""
+    lenders = tf.shape(looks.grey)[0]
+    unit = own((draw(31, count, 1.0, (3,)) + 1) / 2)
+    other = tf.minimum(tf.cast(unit[:, 0] * tf.cast(lenders, tf.float32), tf.int32), lenders - 1)
+    if settings.grain_exchange_fraction:
+        films = borrow_grain(films, tf.gather(looks.grain, other), unit[:, 1] * settings.grain_exchange_fraction)
+    if settings.grey_exchange_fraction:
+        films = borrow_grey(films, tf.gather(looks.grey, other), unit[:, 2] * settings.grey_exchange_fraction)
+    return films
 
 
 def _towards_equalised(films: Any, weight: Any) -> Any:

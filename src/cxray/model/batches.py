@@ -14,15 +14,24 @@ import tensorflow as tf
 from cxray.config import AugmentSettings
 from cxray.model.augment import augment
 from cxray.model.films import LabelledFilms
+from cxray.model.looks import Looks
 from cxray.model.share import WHOLE, Share
 
 
 def training_batches(
-    films: LabelledFilms, settings: AugmentSettings, *, batch_size: int, seed: int, epoch: int, share: Share = WHOLE
+    films: LabelledFilms,
+    settings: AugmentSettings,
+    *,
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    share: Share = WHOLE,
+    looks: Looks | None = None,
 ) -> tf.data.Dataset:
     """One epoch of shuffled, augmented (films, targets, weights); the last, smaller batch is kept.
 
-    With a `share`, one worker's part of each of these batches, and no other film is read.
+    Films borrow from `looks`, which `looks_to_borrow` makes once for all epochs. With a `share`, one worker's part of
+    each of these batches, and no other film is read.
     """
     order = np.random.default_rng([seed, epoch]).permutation(len(films))
     dataset = _read(films, order, batch_size, share)
@@ -31,7 +40,7 @@ def training_batches(
 
     def change(step: Any, batch: Any, targets: Any, weights: Any) -> Any:
         key = tf.stack([tf.constant(epoch_key, tf.int32), tf.cast(step, tf.int32)])
-        return augment(batch, settings, key, share), targets, weights
+        return augment(batch, settings, key, share, looks), targets, weights
 
     return dataset.enumerate().map(lambda step, item: change(step, *item), num_parallel_calls=2).prefetch(4)
 

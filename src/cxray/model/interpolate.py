@@ -21,6 +21,7 @@ from cxray.model.batches import plain_batches, training_batches
 from cxray.model.build import Network, build_network
 from cxray.model.films import LabelledFilms
 from cxray.model.history import Epoch
+from cxray.model.looks import looks_to_borrow
 from cxray.model.probe_head import Problem, history_row, solve
 
 STAGE = "interpolated"
@@ -77,7 +78,8 @@ def _problem(recipe: Recipe, model: keras.Model, training: LabelledFilms) -> Pro
     settings, look = recipe.train, _looking(model)
     # The epoch after the last one: films as the network has not seen them changed yet.
     changed = training_batches(
-        training, recipe.augment, batch_size=_BATCH, seed=settings.seed, epoch=settings.epochs
+        training, recipe.augment, batch_size=_BATCH, seed=settings.seed, epoch=settings.epochs,
+        looks=looks_to_borrow(training, recipe.augment, settings.seed),
     )  # fmt: skip
     views = [_features(look, plain_batches(training, batch_size=_BATCH)), _features(look, changed)]
     features, targets, weights = (np.concatenate(columns) for columns in zip(*views, strict=True))

@@ -28,6 +28,7 @@ from cxray.model.films import LabelledFilms
 from cxray.model.fit import Fit, Workplace, describe_epoch
 from cxray.model.history import Epoch, best_of, is_better, write_history
 from cxray.model.interpolate import check_interpolation, interpolate
+from cxray.model.looks import looks_to_borrow
 from cxray.model.losses import loss_for
 from cxray.model.measures import accuracy, mean_auroc
 from cxray.model.progress_bar import EpochBar
@@ -111,6 +112,7 @@ class Loop:
         self.best: Epoch | None = None
         self.best_weights: list[npt.NDArray[Any]] = self.model.get_weights()
         self.average = WeightAverage(self.model, recipe.train.ema_momentum)
+        self.looks = looks_to_borrow(training, recipe.augment, recipe.train.seed)
         self.losses = loss_for(
             training.targets,
             self.model.output_shape[-1],
@@ -186,7 +188,7 @@ class Loop:
         settings = self.recipe.train
         batches = training_batches(
             self.training, self.recipe.augment, batch_size=settings.batch_size, seed=settings.seed, epoch=epoch,
-            share=self.share,
+            share=self.share, looks=self.looks,
         )  # fmt: skip
         started = time.perf_counter()
         bar = EpochBar(epoch, settings.epochs, len(self.training), settings.batch_size, self.best)

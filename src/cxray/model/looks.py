@@ -1,0 +1,130 @@
+"""The look of a film: how its grey values are spread, and how strong its grain is, lent to other training films.
+
+Machine, plate, exposure and processing decide both, and where ill and healthy people met different ones, a network
+learns the look and calls it illness. Here training films borrow the look of other training films, whatever their label,
+and keep their shapes: grey values by matching histograms, grain by giving each band of spatial frequencies the power it
+has in the other film. Amplitudes from other films against a change of domain: Yang & Soatto 2020 (arXiv:2004.05498), Xu
+et al. 2021 (arXiv:2105.14159); there every amplitude is replaced, here only the power by band, so that no ghost of the
+other film appears.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from cxray.config import AugmentSettings
+from cxray.data.prepare import as_model_input
+from cxray.model.films import LabelledFilms
+
+GREY_LEVELS = 256
+# As many looks as are kept: enough of every machine, and a few megabytes however many films there are.
+MOST_LOOKS = 2048
+# Coarser than four waves across a film lie heart, lungs and opacities, not grain.
+_COARSEST_WAVES = 4.0
+# At most fourfold amplitude either way: a film without any grain cannot lend its silence.
+_MOST_GAIN = math.log(4.0)
+_BATCH = 64
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Looks:
+    """Looks to borrow, one a row. `grey` float32 (m, 255): of a film's pixels that are not black, the share up to each
+    level 1 to 255. `grain` float32 (m, bands): the logarithm of the mean power of each band."""
+
+    grey: Any
+    grain: Any
+
+    @classmethod
+    def of(cls, films: npt.NDArray[np.float32]) -> Looks:
+        """The looks of films float32 (m, height, width, 1), 0–1."""
+        parts = [tf.constant(films[start : start + _BATCH]) for start in range(0, len(films), _BATCH)]
+        grey, grain = zip(*((_grey_of(_levels(part))[0], _grain_of(part)) for part in parts), strict=True)
+        return cls(tf.concat(grey, axis=0), tf.concat(grain, axis=0))
+
+
+def looks_to_borrow(films: LabelledFilms, settings: AugmentSettings, seed: int) -> Looks | None:
+    """The looks of the training films, at most 2,048 of them chosen by `seed`; None when the recipe borrows none."""
+    if not (settings.grey_exchange_fraction or settings.grain_exchange_fraction):
+        return None
+    order = np.random.default_rng([seed, 11]).permutation(len(films))[:MOST_LOOKS]
+    chosen = films.indices[np.sort(order)]
+    parts = [
+        Looks.of(as_model_input(films.source.take(chosen[start : start + _BATCH])))
+        for start in range(0, len(chosen), _BATCH)
+    ]
+    return Looks(*(tf.concat([getattr(part, name) for part in parts], axis=0) for name in ("grey", "grain")))
+
+
+def borrow_grain(films: Any, grain: Any, weight: Any) -> Any:
+    """Give each band of spatial frequencies its power in another film; float32 (N, height, width, 1), 0–1.
+
+    `grain` (N, bands) is of the other films, `weight` (N,) how far to go, in the logarithm of power: 0 to 1.
+    """
+    height, width = films.shape[1], films.shape[2]
+    spectrum = tf.signal.rfft2d(films[..., 0])
+    gain = tf.clip_by_value((grain - _band_power(spectrum, height, width)) / 2, -_MOST_GAIN, _MOST_GAIN)
+    # A last column of zeros: what is coarser than grain keeps its power.
+    by_band = tf.exp(tf.pad(gain * weight[:, None], [[0, 0], [0, 1]]))
+    by_frequency = tf.gather(by_band, tf.constant(_bands(height, width)), axis=1)
+    changed = tf.signal.irfft2d(spectrum * tf.cast(by_frequency, tf.complex64), fft_length=[height, width])
+    return tf.clip_by_value(changed, 0.0, 1.0)[..., tf.newaxis]
+
+
+def borrow_grey(films: Any, grey: Any, weight: Any) -> Any:
+    """Draw grey values towards those of equal rank in another film; float32 (N, height, width, 1), 0–1.
+
+    `grey` (N, 255) is of the other films, `weight` (N,) how far to go, 0 to 1. Black stays black and does not count.
+    """
+    levels = _levels(films)
+    shares, counts = _grey_of(levels)
+    # The middle of a level's ranks, so that a film with its own look stays as it is.
+    ranks = shares - counts / 2
+    matched = tf.cast(tf.searchsorted(grey, ranks) + 1, tf.float32) / (GREY_LEVELS - 1)
+    table = tf.pad(tf.minimum(matched, 1.0), [[0, 0], [1, 0]])
+    borrowed = tf.reshape(tf.gather(table, levels, batch_dims=1), tf.shape(films))
+    return films + weight[:, None, None, None] * (borrowed - films)
+
+
+def _levels(films: Any) -> Any:
+    """int32 (N, pixels): grey levels 0 to 255."""
+    return tf.reshape(tf.cast(films * (GREY_LEVELS - 1) + 0.5, tf.int32), (tf.shape(films)[0], -1))
+
+
+def _grey_of(levels: Any) -> tuple[Any, Any]:
+    """Shares of pixels up to and at each level 1 to 255, of all that are not black: float32 (N, 255) each."""
+    counts = tf.math.bincount(levels, minlength=GREY_LEVELS, maxlength=GREY_LEVELS, axis=-1)
+    counts = tf.cast(counts[:, 1:], tf.float32)
+    counts /= tf.maximum(tf.reduce_sum(counts, axis=1, keepdims=True), 1.0)
+    return tf.cumsum(counts, axis=1), counts
+
+
+def _grain_of(films: Any) -> Any:
+    return _band_power(tf.signal.rfft2d(films[..., 0]), films.shape[1], films.shape[2])
+
+
+def _band_power(spectrum: Any, height: int, width: int) -> Any:
+    """float32 (N, bands): the logarithm of the mean power of each band."""
+    bands = _bands(height, width).ravel()
+    member = np.eye(bands.max() + 1, dtype=np.float32)[bands][:, :-1]
+    power = tf.reshape(tf.square(tf.abs(spectrum)), (tf.shape(spectrum)[0], -1))
+    return tf.math.log(tf.matmul(power, member / np.maximum(member.sum(axis=0), 1)) + 1e-6)
+
+
+@functools.cache
+def _bands(height: int, width: int) -> npt.NDArray[np.int32]:
+    """The band of every frequency of `rfft2d`, int32 (height, width // 2 + 1): half an octave each, finest last, and
+    behind it one more for everything coarser."""
+    short = min(height, width)
+    rows, columns = np.fft.fftfreq(height) * short, np.fft.rfftfreq(width) * short
+    waves = np.hypot(rows[:, None], columns[None, :])
+    count = max(1, math.ceil(2 * math.log2(max(waves.max() / _COARSEST_WAVES, 1.0))))
+    octaves = np.log2(np.maximum(waves, 1e-9) / _COARSEST_WAVES)
+    band = np.minimum(np.floor(2 * octaves), count - 1)
+    return np.where(octaves < 0, count, band).astype(np.int32)
