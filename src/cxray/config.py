@@ -100,9 +100,9 @@ class AugmentSettings:
     blackened margin's share of the side, a width drawn for each side; both are applied to half of the films.
     `border_exchange_fraction` is the same with the margins of another training film, whatever its label, instead of
     black: the frame of a film says nothing about its label any more. `grey_exchange_fraction` draws grey values towards
-    those of equal rank in another training film, whatever its label, `grain_exchange_fraction` the power of each band of
-    spatial frequencies, both from not at all up to this share: the look of a film, which comes from its machine and
-    processing, says less about its label then (`model/looks.py`). `flip` mirrors left and right: off unless a
+    those of equal rank in another training film, `grain_exchange_fraction` the power of each band of spatial
+    frequencies, both from not at all up to this share: the look of a film, which comes from its machine and processing,
+    says less about its label then (`model/looks.py`). `flip` mirrors left and right: off unless a
     recipe says otherwise, because the heart has a side.
     """
 

@@ -13,15 +13,16 @@ from cxray.config import AugmentSettings, InputCard, ModelSettings, Recipe, Trai
 from cxray.errors import ConfigError
 from cxray.model.films import LabelledFilms
 from cxray.model.fit import Workplace
-from cxray.model.history import read_history
+from cxray.model.history import Epoch, read_history
 
 pytest.importorskip("tensorflow", reason="needs the extra train")
 import keras
 
 from cxray.model import interpolate as module
-from cxray.model import multiworker
+from cxray.model import multiworker, team
 from cxray.model import train as training_loop
 from cxray.model.build import Network, build_network
+from cxray.model.checkpoint import Checkpoint
 from cxray.model.export import TrainedKeras
 
 CARD = InputCard(32, 32)
@@ -106,5 +107,22 @@ def test_there_must_be_something_to_go_back_to(tmp_path: Path) -> None:
             TrainSettings(pretrained_share=wrong)
     with pytest.raises(ConfigError, match="for a linear probe"):
         load_recipe("fast", ["train.pretrained_share=0.2"])
-    with pytest.raises(ConfigError, match="is for one machine"):
-        multiworker.check_settings(RECIPE, 2)
+
+
+def test_what_several_workers_trained_goes_back_on_one_machine(pretrained: Network, tmp_path: Path) -> None:
+    multiworker.check_settings(RECIPE, 2)
+    place = Workplace(tmp_path, "of a test")
+    tuned = _random(6).model.get_weights()
+    epoch = Epoch(1, "all", 0.5, 0.8, 0.5, 0.8, 0.9, 1e-3, 1.0, 10.0)
+    Checkpoint(place.fingerprint, (epoch,), tuned, (), (), tuned).save(place.checkpoint)
+    halves = films(0, 48), films(48, 64)
+    whole = team.collect(RECIPE, 2, *halves, place, 2)
+    assert [row.stage for row in whole.history] == ["all", "interpolated"]
+    assert [row.stage for row in read_history(tmp_path / "history.csv")] == ["all", "interpolated"]
+    assert whole.best == whole.history[-1]
+    now = cast(TrainedKeras, whole.network).network.model.get_weights()
+    np.testing.assert_allclose(now[0], 0.25 * pretrained.model.get_weights()[0] + 0.75 * tuned[0], atol=1e-6)
+    broken_off = team.collect(RECIPE, 2, *halves, place, 2, interrupted=True)
+    assert broken_off.interrupted
+    for kept, before in zip(cast(TrainedKeras, broken_off.network).network.model.get_weights(), tuned, strict=True):
+        np.testing.assert_array_equal(kept, before)

@@ -96,8 +96,8 @@ def check_settings(recipe: Recipe, workers: int) -> None:
     """Refuse recipes that several workers cannot follow exactly.
 
     Raises:
-        ConfigError: a linear probe, several networks, smaller films at first, weights averaged with the pre-trained
-            ones, borders exchanged between films, or a batch that cannot be shared evenly.
+        ConfigError: a linear probe, several networks, smaller films at first, borders exchanged between films, or a
+            batch that cannot be shared evenly.
     """
     if recipe.train.method != "gradient":
         raise ConfigError(
@@ -112,11 +112,6 @@ def check_settings(recipe: Recipe, workers: int) -> None:
     if recipe.train.small_epochs:
         raise ConfigError(
             "Beginning on smaller films (train.small_epochs) is for one machine.", "Add --set train.small_epochs=0."
-        )
-    if recipe.train.pretrained_share:
-        raise ConfigError(
-            "Averaging with the pre-trained weights (train.pretrained_share) is for one machine.",
-            "Add --set train.pretrained_share=0.",
         )
     if recipe.augment.border_exchange_fraction:
         raise ConfigError(

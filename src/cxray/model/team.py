@@ -15,14 +15,16 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from cxray import progress
 from cxray.config import Recipe
 from cxray.errors import ConfigError
 from cxray.model.build import Network, build_network
 from cxray.model.checkpoint import Checkpoint
 from cxray.model.export import TrainedKeras
 from cxray.model.films import LabelledFilms
-from cxray.model.fit import Fit, Workplace
-from cxray.model.history import Epoch, best_of
+from cxray.model.fit import Fit, Workplace, describe_epoch
+from cxray.model.history import Epoch, best_of, write_history
+from cxray.model.interpolate import check_interpolation, interpolate
 from cxray.model.multiworker import (
     ClipsTheSum,
     MultiWorkerModel,
@@ -71,6 +73,7 @@ def fit_member(
     with strategy.scope():
         network = build_network(recipe.model, recipe.input, classes)
         _check_weights(recipe, network)
+        check_interpolation(recipe, network)
         synchronize(network.model)
         model = MultiWorkerModel(network.model.inputs, network.model.outputs, name=network.model.name)
         loop = _TeamLoop(recipe, dataclasses.replace(network, model=model), training, validation, place)
@@ -81,8 +84,20 @@ def fit_member(
         loop.run()
 
 
-def collect(recipe: Recipe, classes: int, place: Workplace, workers: int) -> Fit:
+def collect(
+    recipe: Recipe,
+    classes: int,
+    training: LabelledFilms,
+    validation: LabelledFilms,
+    place: Workplace,
+    workers: int,
+    *,
+    interrupted: bool = False,
+) -> Fit:
     """The network that the workers trained, on one device, from the chief's last state.
+
+    The way back to the pre-trained weights, where the recipe wants it, is gone here, unless the training was
+    `interrupted`: it takes two passes over the films and no gradient.
 
     Raises:
         UsageError: the state belongs to another run.
@@ -91,8 +106,13 @@ def collect(recipe: Recipe, classes: int, place: Workplace, workers: int) -> Fit
     network = build_network(dataclasses.replace(recipe.model, weights="none"), recipe.input, classes)
     network.model.set_weights(list(state.best))
     network = dataclasses.replace(network, weights=recipe.model.weights if _is_pretrained(network) else "none")
-    best = best_of(state.history, recipe.train.monitor)
-    return Fit(TrainedKeras(network), tuple(state.history), best, interrupted=False, devices=workers)
+    history, best = list(state.history), best_of(state.history, recipe.train.monitor)
+    if recipe.train.pretrained_share and not interrupted:
+        best = interpolate(recipe, network, training, validation, len(history))
+        history.append(best)
+        write_history(place.folder / "history.csv", history)
+        progress.say(describe_epoch(best))
+    return Fit(TrainedKeras(network), tuple(history), best, interrupted, devices=workers)
 
 
 class _TeamLoop(Loop):

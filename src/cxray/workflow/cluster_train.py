@@ -114,8 +114,7 @@ def _team_fit(engine: Callable[[Path, Path | None, Team], None], team: Team) -> 
                     raise
                 interrupted = True
                 progress.say("Interrupted: keeping the best weights so far.")
-        fitted = collect(settings, classes, place, team.workers)
-        return dataclasses.replace(fitted, interrupted=interrupted)
+        return collect(settings, classes, training, validation, place, team.workers, interrupted=interrupted)
 
     return fit
 
