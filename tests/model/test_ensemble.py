@@ -14,6 +14,7 @@ pytest.importorskip("tensorflow")
 from cxray.config import InputCard, ModelSettings, load_recipe
 from cxray.errors import ConfigError
 from cxray.model import ensemble
+from cxray.model import train as training_loop
 from cxray.model.build import build_network
 from cxray.model.ensemble import fit_members, joined, member_seed
 from cxray.model.films import LabelledFilms
@@ -88,6 +89,23 @@ def test_members_are_trained_once_and_kept_after_a_kill(tmp_path: Path, monkeypa
     assert [row.validation_loss for row in again.history] == [row.validation_loss for row in whole.history]
 
 
+def test_every_member_ends_with_its_share_of_the_pretrained_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training_loop, "check_interpolation", lambda *_: None)  # random weights stand in for ImageNet's
+    recipe = _recipe(members=2)
+    recipe = dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, epochs=1, pretrained_share=0.2))
+    place = Workplace(tmp_path, "films")
+    found = fit_members(recipe, 2, _films(np.arange(32)), _films(np.arange(32, 40)), place)
+    assert [row.stage for row in found.history] == ["all", "interpolated"]
+    assert found.best is not None and found.best.stage == "interpolated"
+    for number in ("1", "2"):
+        assert [row.stage for row in read_history(tmp_path / "members" / number / "history.csv")] == [
+            "all",
+            "interpolated",
+        ]
+
+
 def test_ctrl_c_keeps_the_members_that_are_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = ensemble.fit
     stop = 1
@@ -106,8 +124,9 @@ def test_ctrl_c_keeps_the_members_that_are_finished(tmp_path: Path, monkeypatch:
 
 
 def test_runs_of_different_seeds_share_no_member() -> None:
-    seeds = [member_seed(load_recipe("best", seed=seed), place) for seed in (0, 1, 2) for place in range(5)]
-    assert len(set(seeds)) == 15
+    recipes = [load_recipe("best", seed=seed) for seed in (0, 1, 2)]
+    seeds = [member_seed(recipe, place) for recipe in recipes for place in range(recipe.train.members)]
+    assert len(set(seeds)) == len(seeds) == 3 * recipes[0].train.members
 
 
 def test_members_are_refused_where_they_would_be_ignored() -> None:
