@@ -1,12 +1,13 @@
 """What the training seed decides: every member of a run of several networks by itself, and all of them together.
 
-    python benchmarks/accuracy_seeds.py runs/best
+    python benchmarks/accuracy_seeds.py runs/best [--external FILMS]
 
 The members (`train.members`) share one division of the films and one set of validation patients, so what differs is the
 seed of order, augmentation and dropout. A member's score is its share of the joined head applied to its share of the
 features; each gets a threshold of its own by the run's policy on validation patients, and is judged on the test films
-of `splits.csv`. It opens the official test films: log the decision in docs/experiments.md before running it. One row a
-member, and one for the joined network, appended to `results/accuracy_seeds.csv`.
+of `splits.csv`; with `--external`, ranked on labelled films of another hospital too. It opens the official test films:
+log the decision in docs/experiments.md before running it. One row a member, and one for the joined network, appended to
+`results/accuracy_seeds.csv`.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cxray.bundle import GRAPH, load_bundle
-from cxray.data.intake import read_inputs
+from cxray.data.intake import read_dataset, read_inputs
 from cxray.evaluate.ranking import auroc
 from cxray.evaluate.seeds import seed_spread
 from cxray.evaluate.thresholds import choose
@@ -64,7 +65,9 @@ def main() -> None:
     """Judge each member and all together."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
-    run = parser.parse_args().run
+    parser.add_argument("--external", type=Path)
+    given = parser.parse_args()
+    run = given.run
     bundle = load_bundle(run / "bundle")
     members = int(bundle.facts["recipe"]["train"]["members"])
     records = read_inputs([run / "splits.csv"], bundle.classes).records
@@ -73,6 +76,9 @@ def main() -> None:
     weights = read_head(bundle.folder / GRAPH).weights
     scores = [log_odds(features_of(bundle.folder, films), weights, members) for films in (validation, test)]
     truths = [np.array([r.label == bundle.positive for r in films]) for films in (validation, test)]
+    elsewhere = read_dataset(given.external).records if given.external else []
+    ill_elsewhere = np.array([record.label == bundle.positive for record in elsewhere], dtype=bool)
+    foreign = log_odds(features_of(bundle.folder, elsewhere), weights, members) if elsewhere else None
     policy = bundle.facts["recipe"]["decision"]["policy"]
     rows = []
     for number, (known, sealed) in enumerate(zip(*scores, strict=True)):
@@ -92,6 +98,7 @@ def main() -> None:
                 "network": f"member {number + 1}" if one else f"mean of {members}",
                 "minutes": round(minutes, 1) if one else round(sum(row["minutes"] for row in rows), 1),
                 "validation_auroc": round(auroc(known, truths[0]), 5),
+                "external_auroc": "" if foreign is None else round(auroc(foreign[number], ill_elsewhere), 4),
                 **judged(sealed, truths[1], float(np.log(point.value / (1 - point.value)))),
             }
         )

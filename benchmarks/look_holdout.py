@@ -6,10 +6,10 @@ Where ill and healthy people met different machines, a network may read the look
 at random reward it. So the look of every film in DATA/train is described by mean and deviation of the first feature
 maps of an untouched MobileNet (blocks 1, 3 and 5, before anything like a lung is seen), and its 50 nearest films of
 other patients are asked for their label. The 200 healthy films with the most ill neighbours, and all films of their
-patients, are trained on by nobody and judged at the end beside the ill validation films: healthy children who look ill.
-Likewise the films of another hospital. The official test is not read.
+patients, are trained on by nobody (copies under other numbers apart) and judged at the end beside the ill validation
+films: healthy children who look ill. Likewise the films of another hospital. The official test is not read.
 
-Each variant is a whole `cxray train` of recipe `default` at 112 pixels and four epochs (`--sides`, `--epochs`).
+Each variant is a whole `cxray train` of recipe `default` at 112 pixels and four epochs (`--side`, `--epochs`).
 Appended to `results/look_holdout.csv`; `held_out_*` are of the held-out healthy films, `hardest_*` of those of them
 most of whose neighbours are ill, all against the ill validation films.
 """
@@ -196,7 +196,7 @@ def main() -> None:
     common = [f"--set=input.{side}={given.side}" for side in ("height", "width")]
     common += [f"--set=train.epochs={given.epochs}", "--accept=duplicate-across-splits"]
     for name in given.only:
-        run = given.out / f"{name.replace(' ', '-').replace(',', '')}-{given.side}"
+        run = given.out / f"{name.replace(' ', '-').replace(',', '')}-{given.side}-{given.epochs}"
         if not (run / "manifest.json").exists():
             sets = [f"--set={change}" for change in VARIANTS[name]]
             cxray("train", table, "--out", run, "--recipe", "default", *common, *sets, "--overwrite")

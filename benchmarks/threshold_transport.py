@@ -5,12 +5,15 @@
 
 A model is named with its run and one or two tables of `cxray predict` for labelled films: the official test, then films
 of another hospital. Decisions are those in the tables, made at the threshold that the bundle carries; nothing is chosen
-here. One row a model and set, appended to `results/threshold_transport.csv`, with Wilson's 95 % intervals.
+here. One row a model and set, appended to `results/threshold_transport.csv`, with Wilson's 95 % intervals. The picture
+shows the newest rows of every model measured so far.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +52,7 @@ def draw(rows: list[dict[str, Any]], picture: Path) -> None:
 
     figure = Figure(figsize=(7, 4.6), dpi=120, layout="constrained")
     axes = figure.subplots()
-    for model, colour in zip(dict.fromkeys(row["model"] for row in rows), COLOURS, strict=False):
+    for model, colour in zip(dict.fromkeys(row["model"] for row in rows), itertools.cycle(COLOURS), strict=False):
         own = [row for row in rows if row["model"] == model]
         axes.plot([r["specificity"] for r in own], [r["sensitivity"] for r in own], color=colour, label=model, lw=1.2)
         for row in own:
@@ -66,6 +69,17 @@ def draw(rows: list[dict[str, Any]], picture: Path) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, loc="lower left")
     figure.savefig(picture)
+
+
+def newest() -> list[dict[str, Any]]:
+    """The last rows of each model and set, models in the order of their best specificity on the official test."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    with RESULTS.open(newline="") as stream:
+        for row in csv.DictReader(stream):
+            numbers = {name: float(row[name]) for name in row if name.startswith(("sensitivity", "specificity"))}
+            found[row["model"], row["films"]] = {**row, **numbers}
+    order = {model: -row["specificity"] for (model, films), row in found.items() if films == SETS[1]}
+    return sorted(found.values(), key=lambda row: (order[row["model"]], row["model"], SETS.index(row["films"])))
 
 
 def main() -> None:
@@ -85,7 +99,7 @@ def main() -> None:
     for row in rows:
         append_row(RESULTS, {**row, **known})
         print(row)
-    draw(rows, given.picture)
+    draw(newest(), given.picture)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cxray.config import AugmentSettings, InputCard, Recipe
-from cxray.errors import ConfigError
+from cxray.errors import ConfigError, DataError
 from cxray.model.films import LabelledFilms
 
 tf = pytest.importorskip("tensorflow", reason="needs the extra train")
@@ -80,12 +80,36 @@ def test_borrowed_grain_has_the_other_films_power_and_not_its_shapes() -> None:
     np.testing.assert_allclose(coarse, np.abs(np.fft.rfft2(own[1, ..., 0]))[:3, :3], rtol=0.03)
 
 
+def test_padding_stays_black_whatever_is_borrowed() -> None:
+    own = films()
+    own[:, :, :6] = own[:, :, -6:] = 0
+    noisy = np.random.default_rng(1).random(own.shape).astype(np.float32)
+    changed = augment(tf.constant(own), BOTH, KEY, looks=Looks.of(noisy)).numpy()
+    assert (changed[:, :4] == 0).all() and (changed[:, :, :6] == 0).all() and (changed[:, :, -6:] == 0).all()
+    assert not np.allclose(changed, own, atol=0.05)
+
+
+def test_a_film_that_is_black_all_over_lends_nothing() -> None:
+    black = Films(6)
+    black.pixels[:4] = 0
+    whole = np.arange(6)
+    given = LabelledFilms(black, whole, whole % 2, np.ones(6, np.float32), InputCard(16, 16))
+    found = looks_to_borrow(given, BOTH, seed=0)
+    assert found is not None and len(found.grey) == len(found.grain) == 2
+    black.pixels[:] = 0
+    with pytest.raises(DataError, match="black all over"):
+        looks_to_borrow(given, BOTH, seed=0)
+
+
 def test_no_film_gains_more_than_fourfold() -> None:
     own = films()
     own[0] = 0.5  # no grain at all
     looks = Looks.of(own)
     changed = borrow_grain(tf.constant(own[5:]), looks.grain[:1], tf.ones(1)).numpy()
     assert power_of_finest(changed)[0] == pytest.approx(power_of_finest(own[5:])[0] - 2 * np.log(4), abs=0.1)
+    smooth = 0.5 + 0.01 * films(frame=0)[:1]
+    louder = borrow_grain(tf.constant(smooth), Looks.of(films(frame=0)[5:]).grain, tf.ones(1)).numpy()
+    assert power_of_finest(louder)[0] == pytest.approx(power_of_finest(smooth)[0] + 2 * np.log(4), abs=0.1)
 
 
 def test_all_settings_have_a_range() -> None:
@@ -96,7 +120,8 @@ def test_all_settings_have_a_range() -> None:
 
 def test_films_borrow_only_from_looks_that_are_handed_over() -> None:
     own = films()
-    np.testing.assert_array_equal(augment(tf.constant(own), BOTH, KEY), own)
+    with pytest.raises(ValueError, match="none were handed over"):
+        augment(tf.constant(own), BOTH, KEY)
     changed = augment(tf.constant(own), BOTH, KEY, looks=Looks.of(own[::-1].copy())).numpy()
     assert all(not np.allclose(film, before) for film, before in zip(changed, own, strict=True))
     assert changed.min() >= 0 and changed.max() <= 1
@@ -107,7 +132,7 @@ def test_two_workers_borrow_as_one_process_does() -> None:
     looks = Looks.of(own)
     whole = augment(tf.constant(own), BOTH, KEY, looks=looks).numpy()
     parts = [augment(tf.constant(own[3 * n : 3 * n + 3]), BOTH, KEY, Share(n, 2), looks).numpy() for n in (0, 1)]
-    np.testing.assert_allclose(np.concatenate(parts), whole, atol=1e-5)
+    np.testing.assert_array_equal(np.concatenate(parts), whole)  # to the last bit
     check_settings(Recipe("shared", augment=BOTH), workers=2)
 
 

@@ -16,18 +16,22 @@ import keras  # noqa: E402 - after the skip
 
 from cxray.model import multiworker  # noqa: E402
 from cxray.model.batches import own_part, training_batches  # noqa: E402
+from cxray.model.looks import looks_to_borrow  # noqa: E402
 from tests.cluster.member import films  # noqa: E402
 
 RECIPE = load_recipe("demo", ["input.height=32", "input.width=32"])
 CHANGES = AugmentSettings(
     crop_fraction=0.1, aspect_fraction=0.3, rotate_degrees=6.0, shift_fraction=0.1, zoom_fraction=0.1, brightness=0.1,
     contrast=0.1, gamma=0.2, equalise_fraction=0.5, erase_fraction=0.2, border_fraction=0.1,
+    grey_exchange_fraction=0.5, grain_exchange_fraction=0.5,
 )  # fmt: skip
 
 
 def epoch(share: Share, count: int, batch_size: int = 8) -> list[Any]:
+    given = films(count, 0, RECIPE)
+    looks = looks_to_borrow(given, CHANGES, seed=1)
     batches = training_batches(
-        films(count, 0, RECIPE), CHANGES, batch_size=batch_size, seed=1, epoch=2, share=share
+        given, CHANGES, batch_size=batch_size, seed=1, epoch=2, share=share, looks=looks
     )  # fmt: skip
     return [[column.numpy() for column in batch] for batch in batches]
 

@@ -14,7 +14,7 @@ from typing import Any
 import tensorflow as tf
 
 from cxray.config import AugmentSettings
-from cxray.model.looks import GREY_LEVELS, Looks, borrow_grain, borrow_grey
+from cxray.model.looks import GREY_LEVELS, Looks, borrow_grain, borrow_grey, borrows
 from cxray.model.share import WHOLE, Share
 
 ERASE_PROBABILITY = 0.5
@@ -27,15 +27,15 @@ Own = Callable[[Any], Any]
 def augment(films: Any, settings: AugmentSettings, key: Any, share: Share = WHOLE, looks: Looks | None = None) -> Any:
     """Change float32 films (N, height, width, 1), 0–1, at random; same shape and range out.
 
-    `key` is an int32 tensor (2,). Borrowed looks first, of `looks` (None: none are borrowed), on films as they were
-    made; then geometry (one interpolation for all of it), exchanged borders, grey values, rectangles and blackened
-    borders. With a `share` the films are one worker's part of a batch and are changed
-    as they would be in the whole one, to the last bit (but for exchanged borders): TensorFlow rounds a formula
-    otherwise when its draws are cut first, so the results of it are cut.
+    `key` is an int32 tensor (2,). Borrowed looks first, of `looks`, on films as they were made; then geometry (one
+    interpolation for all of it), exchanged borders, grey values, rectangles and blackened borders. With a `share` the
+    films are one worker's part of a batch and are changed as they would be in the whole one, to the last bit (but for
+    exchanged borders): TensorFlow rounds a formula otherwise when its draws are cut first, so the results of it are
+    cut.
     """
     draw, own = functools.partial(_uniform, key), functools.partial(_part, share)
     count = tf.shape(films)[0] * share.workers
-    if looks is not None:
+    if borrows(settings):
         films = _borrow(films, looks, count, settings, draw, own)
     if _changes_geometry(settings):
         films = _move(films, own(_transforms(count, films.shape, settings, draw)))
@@ -126,8 +126,10 @@ def _move(films: Any, transforms: Any) -> Any:
     )
 
 
-def _borrow(films: Any, looks: Looks, count: Any, settings: AugmentSettings, draw: Draw, own: Own) -> Any:
+def _borrow(films: Any, looks: Looks | None, count: Any, settings: AugmentSettings, draw: Draw, own: Own) -> Any:
     """Draw each film towards the look of another one, which is drawn as well."""
+    if looks is None:
+        raise ValueError("films shall borrow looks, and none were handed over: see looks_to_borrow")
     lenders = tf.shape(looks.grey)[0]
     unit = own((draw(31, count, 1.0, (3,)) + 1) / 2)
     other = tf.minimum(tf.cast(unit[:, 0] * tf.cast(lenders, tf.float32), tf.int32), lenders - 1)

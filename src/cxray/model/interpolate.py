@@ -64,7 +64,10 @@ def interpolate(
 
 
 def _average_weights(recipe: Recipe, model: keras.Model) -> None:
-    before = build_network(recipe.model, recipe.input, model.output_shape[-1]).model.get_weights()
+    pretrained = build_network(recipe.model, recipe.input, model.output_shape[-1])
+    # Once more: where several workers trained, this machine may not have the weights that they started from.
+    check_interpolation(recipe, pretrained)
+    before = pretrained.model.get_weights()
     share = np.float32(recipe.train.pretrained_share)
     model.set_weights(
         [

@@ -5,7 +5,7 @@ learns the look and calls it illness. Here training films borrow the look of oth
 and keep their shapes: grey values by matching histograms, grain by giving each band of spatial frequencies the power it
 has in the other film. Amplitudes from other films against a change of domain: Yang & Soatto 2020 (arXiv:2004.05498), Xu
 et al. 2021 (arXiv:2105.14159); there every amplitude is replaced, here only the power by band, so that no ghost of the
-other film appears.
+other film appears. The edge of a black frame counts as grain too, so framed films lend some of their frame's sharpness.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ import tensorflow as tf
 
 from cxray.config import AugmentSettings
 from cxray.data.prepare import as_model_input
+from cxray.errors import DataError
 from cxray.model.films import LabelledFilms
 
 GREY_LEVELS = 256
@@ -36,7 +38,7 @@ _BATCH = 64
 @dataclasses.dataclass(frozen=True, eq=False)
 class Looks:
     """Looks to borrow, one a row. `grey` float32 (m, 255): of a film's pixels that are not black, the share up to each
-    level 1 to 255. `grain` float32 (m, bands): the logarithm of the mean power of each band."""
+    level 1 to 255. `grain` float64 (m, bands): the logarithm of the mean power of each band."""
 
     grey: Any
     grain: Any
@@ -44,37 +46,65 @@ class Looks:
     @classmethod
     def of(cls, films: npt.NDArray[np.float32]) -> Looks:
         """The looks of films float32 (m, height, width, 1), 0–1."""
-        parts = [tf.constant(films[start : start + _BATCH]) for start in range(0, len(films), _BATCH)]
-        grey, grain = zip(*((_grey_of(_levels(part))[0], _grain_of(part)) for part in parts), strict=True)
-        return cls(tf.concat(grey, axis=0), tf.concat(grain, axis=0))
+        # Counting grey levels has no repeatable kernel on a GPU, and tf.data changes films on the processor anyway.
+        with tf.device("CPU:0"):
+            parts = [tf.constant(films[start : start + _BATCH]) for start in range(0, len(films), _BATCH)]
+            grey, grain = zip(*((_grey_of(_levels(part))[0], _grain_of(part)) for part in parts), strict=True)
+            return cls(tf.concat(grey, axis=0), tf.concat(grain, axis=0))
+
+    @classmethod
+    def joined(cls, parts: Sequence[Looks]) -> Looks:
+        """All looks of `parts` but those of films that are black all over, which have none to lend.
+
+        Raises:
+            DataError: no film is left.
+        """
+        with tf.device("CPU:0"):
+            grey = tf.concat([part.grey for part in parts], axis=0)
+            grain = tf.concat([part.grain for part in parts], axis=0)
+            rows = tf.where(grey[:, -1] > 0)[:, 0]
+            if not len(rows):
+                raise DataError("Every training film is black all over, so there is no look to borrow.")
+            return cls(tf.gather(grey, rows), tf.gather(grain, rows))
+
+
+def borrows(settings: AugmentSettings) -> bool:
+    """Whether training films borrow looks."""
+    return bool(settings.grey_exchange_fraction or settings.grain_exchange_fraction)
 
 
 def looks_to_borrow(films: LabelledFilms, settings: AugmentSettings, seed: int) -> Looks | None:
-    """The looks of the training films, at most 2,048 of them chosen by `seed`; None when the recipe borrows none."""
-    if not (settings.grey_exchange_fraction or settings.grain_exchange_fraction):
+    """The looks of the training films, at most 2,048 of them chosen by `seed`; None when the recipe borrows none.
+
+    Raises:
+        DataError: every film is black all over.
+    """
+    if not borrows(settings):
         return None
     order = np.random.default_rng([seed, 11]).permutation(len(films))[:MOST_LOOKS]
     chosen = films.indices[np.sort(order)]
-    parts = [
-        Looks.of(as_model_input(films.source.take(chosen[start : start + _BATCH])))
-        for start in range(0, len(chosen), _BATCH)
-    ]
-    return Looks(*(tf.concat([getattr(part, name) for part in parts], axis=0) for name in ("grey", "grain")))
+    return Looks.joined(
+        [
+            Looks.of(as_model_input(films.source.take(chosen[start : start + _BATCH])))
+            for start in range(0, len(chosen), _BATCH)
+        ]
+    )
 
 
 def borrow_grain(films: Any, grain: Any, weight: Any) -> Any:
     """Give each band of spatial frequencies its power in another film; float32 (N, height, width, 1), 0–1.
 
-    `grain` (N, bands) is of the other films, `weight` (N,) how far to go, in the logarithm of power: 0 to 1.
+    `grain` (N, bands) is of the other films, `weight` (N,) how far to go, in the logarithm of power: 0 to 1. Margins
+    that are black all along stay so: they are padding.
     """
     height, width = films.shape[1], films.shape[2]
     spectrum = tf.signal.rfft2d(films[..., 0])
     gain = tf.clip_by_value((grain - _band_power(spectrum, height, width)) / 2, -_MOST_GAIN, _MOST_GAIN)
     # A last column of zeros: what is coarser than grain keeps its power.
-    by_band = tf.exp(tf.pad(gain * weight[:, None], [[0, 0], [0, 1]]))
+    by_band = tf.cast(tf.exp(tf.pad(gain * tf.cast(weight, tf.float64)[:, None], [[0, 0], [0, 1]])), tf.complex64)
     by_frequency = tf.gather(by_band, tf.constant(_bands(height, width)), axis=1)
-    changed = tf.signal.irfft2d(spectrum * tf.cast(by_frequency, tf.complex64), fft_length=[height, width])
-    return tf.clip_by_value(changed, 0.0, 1.0)[..., tf.newaxis]
+    changed = tf.signal.irfft2d(spectrum * by_frequency, fft_length=[height, width])
+    return tf.where(_inside_padding(films), tf.clip_by_value(changed, 0.0, 1.0)[..., tf.newaxis], 0.0)
 
 
 def borrow_grey(films: Any, grey: Any, weight: Any) -> Any:
@@ -90,6 +120,17 @@ def borrow_grey(films: Any, grey: Any, weight: Any) -> Any:
     table = tf.pad(tf.minimum(matched, 1.0), [[0, 0], [1, 0]])
     borrowed = tf.reshape(tf.gather(table, levels, batch_dims=1), tf.shape(films))
     return films + weight[:, None, None, None] * (borrowed - films)
+
+
+def _inside_padding(films: Any) -> Any:
+    """bool (N, height, width, 1): between the first and the last row, and column, that are not black all along."""
+    lit = films > 0
+    along = [tf.cast(tf.reduce_any(lit, axis=axis, keepdims=True), tf.int32) for axis in (2, 1)]
+    reached = [
+        (tf.cumsum(line, axis=axis) > 0) & (tf.cumsum(line, axis=axis, reverse=True) > 0)
+        for line, axis in zip(along, (1, 2), strict=True)
+    ]
+    return reached[0] & reached[1]
 
 
 def _levels(films: Any) -> Any:
@@ -110,11 +151,14 @@ def _grain_of(films: Any) -> Any:
 
 
 def _band_power(spectrum: Any, height: int, width: int) -> Any:
-    """float32 (N, bands): the logarithm of the mean power of each band."""
+    """float64 (N, bands): the logarithm of the mean power of each band."""
     bands = _bands(height, width).ravel()
     member = np.eye(bands.max() + 1, dtype=np.float32)[bands][:, :-1]
     power = tf.reshape(tf.square(tf.abs(spectrum)), (tf.shape(spectrum)[0], -1))
-    return tf.math.log(tf.matmul(power, member / np.maximum(member.sum(axis=0), 1)) + 1e-6)
+    # Film by film, and in double precision: the same film rounds to the same grain in a batch of any size, so that
+    # several workers see what one process sees.
+    mean = tf.matmul(power[:, tf.newaxis], member / np.maximum(member.sum(axis=0), 1))[:, 0]
+    return tf.math.log(tf.cast(mean, tf.float64) + 1e-6)
 
 
 @functools.cache
