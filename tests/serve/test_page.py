@@ -244,7 +244,7 @@ def test_the_line_says_what_it_means_and_can_be_tried(page: Any, client: httpx.C
     playwright_api.expect(page.locator("#meaning")).to_contain_text(
         "about 100 lie above the line; of 100 without, about 100 do"
     )
-    assert page.locator("#films .flag.above").count() == 4
+    playwright_api.expect(page.locator("#films .flag.above")).to_have_count(4)  # the list follows a frame later
     page.locator("#threshold").fill("1")
     share = round(100 * evidence["above_positive"][-1] / evidence["n_positive"])
     playwright_api.expect(page.locator("#meaning")).to_contain_text(f"about {share} lie above")
