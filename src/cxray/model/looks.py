@@ -48,9 +48,9 @@ class Looks:
         """The looks of films float32 (m, height, width, 1), 0–1."""
         # Counting grey levels has no repeatable kernel on a GPU, and tf.data changes films on the processor anyway.
         with tf.device("CPU:0"):
-            parts = [tf.constant(films[start : start + _BATCH]) for start in range(0, len(films), _BATCH)]
-            grey, grain = zip(*((_grey_of(_levels(part))[0], _grain_of(part)) for part in parts), strict=True)
-            return cls(tf.concat(grey, axis=0), tf.concat(grain, axis=0))
+            given = tf.constant(films)
+            spectrum = tf.signal.rfft2d(given[..., 0])
+            return cls(_grey_of(_levels(given))[0], _band_power(spectrum, given.shape[1], given.shape[2]))
 
     @classmethod
     def joined(cls, parts: Sequence[Looks]) -> Looks:
@@ -144,10 +144,6 @@ def _grey_of(levels: Any) -> tuple[Any, Any]:
     counts = tf.cast(counts[:, 1:], tf.float32)
     counts /= tf.maximum(tf.reduce_sum(counts, axis=1, keepdims=True), 1.0)
     return tf.cumsum(counts, axis=1), counts
-
-
-def _grain_of(films: Any) -> Any:
-    return _band_power(tf.signal.rfft2d(films[..., 0]), films.shape[1], films.shape[2])
 
 
 def _band_power(spectrum: Any, height: int, width: int) -> Any:

@@ -96,7 +96,7 @@ def collect(
 ) -> Fit:
     """The network that the workers trained, on one device, from the chief's last state.
 
-    The way back to the pre-trained weights, where the recipe wants it, is gone here, unless the training was
+    The way back to the pre-trained weights, where the recipe wants it, is taken here, unless the training was
     `interrupted`: it takes two passes over the films and no gradient.
 
     Raises:
