@@ -19,11 +19,12 @@ pytest.importorskip("tensorflow", reason="needs the extra train")
 import keras
 
 from cxray.model import interpolate as module
-from cxray.model import multiworker, team
+from cxray.model import team
 from cxray.model import train as training_loop
 from cxray.model.build import Network, build_network
 from cxray.model.checkpoint import Checkpoint
 from cxray.model.export import TrainedKeras
+from cxray.workflow.run_order import check_settings
 
 CARD = InputCard(32, 32)
 RECIPE = Recipe(
@@ -107,11 +108,12 @@ def test_there_must_be_something_to_go_back_to(tmp_path: Path) -> None:
             TrainSettings(pretrained_share=wrong)
     with pytest.raises(ConfigError, match="for a linear probe"):
         load_recipe("fast", ["train.pretrained_share=0.2"])
+    for none_there in (RECIPE, load_recipe("transport", ["model.weights=none"])):
+        with pytest.raises(ConfigError, match="starts from random ones"):
+            check_settings(none_there)
 
 
 def test_what_several_workers_trained_goes_back_on_one_machine(pretrained: Network, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="starts from random ones"):
-        multiworker.check_settings(RECIPE, 2)
     place = Workplace(tmp_path, "of a test")
     tuned = _random(6).model.get_weights()
     epoch = Epoch(1, "all", 0.5, 0.8, 0.5, 0.8, 0.9, 1e-3, 1.0, 10.0)

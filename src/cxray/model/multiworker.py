@@ -17,7 +17,6 @@ import tensorflow as tf
 
 from cxray.config import Recipe
 from cxray.errors import ConfigError, MissingExtra, UsageError
-from cxray.model.backbones import PLAIN_NETWORKS
 
 PROVEN_KERAS = "3.15"
 
@@ -97,8 +96,8 @@ def check_settings(recipe: Recipe, workers: int) -> None:
     """Refuse recipes that several workers cannot follow exactly.
 
     Raises:
-        ConfigError: a linear probe, several networks, smaller films at first, borders exchanged between films, a share
-            of pre-trained weights that there are none of, or a batch that cannot be shared evenly.
+        ConfigError: a linear probe, several networks, smaller films at first, borders exchanged between films, or a batch
+            that cannot be shared evenly.
     """
     if recipe.train.method != "gradient":
         raise ConfigError(
@@ -113,12 +112,6 @@ def check_settings(recipe: Recipe, workers: int) -> None:
     if recipe.train.small_epochs:
         raise ConfigError(
             "Beginning on smaller films (train.small_epochs) is for one machine.", "Add --set train.small_epochs=0."
-        )
-    if recipe.train.pretrained_share and (recipe.model.weights == "none" or recipe.model.backbone in PLAIN_NETWORKS):
-        raise ConfigError(
-            f"train.pretrained_share={recipe.train.pretrained_share:g} averages with pre-trained weights, and this "
-            "network starts from random ones.",
-            "Add --set train.pretrained_share=0.",
         )
     if recipe.augment.border_exchange_fraction:
         raise ConfigError(

@@ -99,13 +99,24 @@ def check_settings(settings: Recipe) -> None:
         check_probe(settings)
         return
     require_training_libraries()
-    from cxray.model.backbones import check_backbone
+    _check_network(settings)
+
+
+def _check_network(settings: Recipe) -> None:
+    from cxray.model.backbones import PLAIN_NETWORKS, check_backbone
 
     check_backbone(settings.model.backbone, min(settings.input.height, settings.input.width))
     if settings.train.frozen_epochs and settings.model.backbone == "article_cnn":
         raise ConfigError("article_cnn has no pre-trained part to freeze, so train.frozen_epochs must be 0.")
     if settings.train.members > 1 and settings.model.backbone == "article_cnn":
         raise ConfigError("Networks with a pooled head can be averaged, article_cnn cannot: train.members must be 1.")
+    starts_at_random = settings.model.weights == "none" or settings.model.backbone in PLAIN_NETWORKS
+    if settings.train.pretrained_share and starts_at_random:
+        raise ConfigError(
+            f"train.pretrained_share={settings.train.pretrained_share:g} averages with pre-trained weights, and this "
+            "network starts from random ones.",
+            "Add --set train.pretrained_share=0.",
+        )
     if settings.train.small_epochs:
         if settings.model.backbone == "article_cnn":
             raise ConfigError("article_cnn fits one size of film, so train.small_epochs must be 0.")
