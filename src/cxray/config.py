@@ -143,16 +143,22 @@ class ModelSettings:
     `frozen_fraction` is the share of the backbone's layers, counted from the film, that keep their pre-trained weights
     and statistics for good: early layers cost most of the time and learn least. `mirror_average` lets the finished
     network look at each film and its mirror image and average what it sees; meant for training with `augment.flip`.
+    `stretch_average` lets it look at each film stretched either way, too, by a ratio of 1 + the value: three views at
+    three times the cost; meant for training with `augment.aspect_fraction`.
     """
 
     backbone: str = "mobilenet_0.75"
     weights: str = "imagenet"
     frozen_fraction: float = 0.0
     mirror_average: bool = False
+    stretch_average: float = 0.0
     dropout: float = 0.2
 
     def __post_init__(self) -> None:
         _require(self.weights in ("imagenet", "none"), "model.weights", "'imagenet' or 'none'", self.weights)
+        _require(
+            0 <= self.stretch_average <= 1, "model.stretch_average", "0 (the film alone) to 1", self.stretch_average
+        )
         _require(0 <= self.frozen_fraction <= 1, "model.frozen_fraction", "0 to 1")
         _require(0 <= self.dropout < 1, "model.dropout", "0 up to but not including 1")
 

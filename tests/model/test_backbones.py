@@ -15,6 +15,7 @@ pytest.importorskip("tensorflow", reason="needs the extra train")
 import keras
 
 from cxray.model.build import build_network
+from cxray.model.views import stretched
 
 
 def test_the_table_names_real_applications() -> None:
@@ -103,3 +104,27 @@ def test_averaging_mirror_images_is_the_mean_of_both_views_and_keeps_class_activ
     np.testing.assert_allclose(outputs["feature_map"].mean(axis=(1, 2)), outputs["features"], atol=1e-5)
     mirrored = network.inference().predict(films[:, :, ::-1], verbose=0)
     np.testing.assert_allclose(mirrored["logits"], outputs["logits"], atol=1e-5)
+
+
+def test_averaging_stretched_views_is_the_mean_of_three() -> None:
+    settings = ModelSettings(backbone="small_cnn", weights="none", stretch_average=0.44, mirror_average=True)
+    network = build_network(settings, InputCard(48, 32), 2)
+    films = np.random.default_rng(0).random((3, 48, 32, 1)).astype(np.float32)
+    wide, tall = (stretched(films, *by) for by in ((1.2, 1 / 1.2), (1 / 1.2, 1.2)))
+    views = [side for view in (films, wide, tall) for side in (view, view[:, :, ::-1])]
+    outputs = network.inference().predict(films, verbose=0)
+    wanted = np.mean([network.model.predict(np.asarray(view), verbose=0) for view in views], axis=0)
+    np.testing.assert_allclose(outputs["logits"], wanted, atol=1e-5)
+    np.testing.assert_allclose(outputs["feature_map"].mean(axis=(1, 2)), outputs["features"], atol=1e-5)
+
+
+def test_a_stretched_film_keeps_frame_and_centre() -> None:
+    film = np.zeros((1, 48, 32, 1), np.float32)
+    film[:, 12:36, 8:24] = 1.0
+    wide = np.asarray(stretched(film, 1.25, 0.75))[0, ..., 0]
+    assert wide.shape == (48, 32)
+    rows, columns = np.flatnonzero(wide.any(axis=1)), np.flatnonzero(wide.any(axis=0))
+    assert (len(rows), len(columns)) == pytest.approx((18, 20), abs=2)
+    assert rows.mean() == pytest.approx(23.5, abs=0.6)
+    assert columns.mean() == pytest.approx(15.5, abs=0.6)
+    assert not np.asarray(stretched(np.ones_like(film), 1.0, 0.5))[:, [0, -1]].any()

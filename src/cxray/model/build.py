@@ -11,10 +11,11 @@ import dataclasses
 from typing import Any
 
 import keras
-from keras import layers, ops
+from keras import layers
 
 from cxray.config import InputCard, ModelSettings
 from cxray.model.backbones import BACKBONES, check_backbone, load_backbone
+from cxray.model.views import mean_feature_map
 
 # ImageNet statistics, RGB, of values 0–1 (torch) and 0–255 (caffe, BGR), as in keras.applications.imagenet_utils.
 _TORCH_MEAN, _TORCH_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -34,21 +35,20 @@ class Network:
     weights: str
     head: str
     mirror_average: bool = False
+    stretch_average: float = 0.0
 
     def inference(self) -> keras.Model:
         """The same weights with three named outputs: `logits`, `features`, `feature_map`.
 
-        With `mirror_average` the feature map is the mean of the film's and, mirrored back, its mirror image's. Pooling
-        does not mind mirroring and the head is linear, so the logits are the mean of both views and class activation
-        on the averaged map stays exact.
+        With `mirror_average` or `stretch_average` all three are means over several views of a film (`views.py`), if the
+        head is linear.
         """
-        if not (self.mirror_average and self.head == "pooled_linear"):
+        if not ((self.mirror_average or self.stretch_average) and self.head == "pooled_linear"):
             outputs = {name: self.model.get_layer(name).output for name in ("logits", "features", "feature_map")}
             return keras.Model(self.model.input, outputs)
         look = keras.Model(self.model.input, self.model.get_layer("feature_map").output, name="look")
         films = keras.Input(self.model.input_shape[1:], name="films")
-        mirrored = ops.flip(look(ops.flip(films, axis=2)), axis=2)
-        feature_map = (look(films) + mirrored) / 2
+        feature_map = mean_feature_map(look, films, mirrored=self.mirror_average, stretch=self.stretch_average)
         features = self.model.get_layer("features")(feature_map)
         logits = self.model.get_layer("logits")(features)
         return keras.Model(films, {"logits": logits, "features": features, "feature_map": feature_map})
@@ -72,7 +72,7 @@ def build_network(settings: ModelSettings, card: InputCard, outputs: int) -> Net
     dropped = layers.Dropout(settings.dropout, name="dropout")(features)
     logits = layers.Dense(outputs, name="logits", dtype="float32")(dropped)
     model = keras.Model(films, logits, name=settings.backbone.replace(".", "_"))
-    return Network(model, weights, head, mirror_average=settings.mirror_average)
+    return Network(model, weights, head, settings.mirror_average, settings.stretch_average)
 
 
 def _pretrained_features(films: Any, settings: ModelSettings, card: InputCard) -> tuple[Any, str]:

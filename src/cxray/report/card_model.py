@@ -158,13 +158,15 @@ def overfitting(sources: Sources) -> Markup:
 
 
 def ensembling(sources: Sources) -> Markup:
-    """One network, or its mirror image too."""
+    """How many networks, and how many views of a film, one answer is the mean of."""
     if not sources.recipe:
         return _NOTHING
-    mirrored = sources.setting("model", "mirror_average")
-    return Markup("One network{}.").format(
-        ", averaged over each film and its mirror image" if mirrored else "; no ensemble"
-    )
+    members = int(sources.setting("train", "members") or 1)
+    networks = f"{members} networks from {members} seeds, their logits averaged" if members > 1 else "One network"
+    views = ["mirrored"] if sources.setting("model", "mirror_average") else []
+    views += ["stretched either way"] if sources.setting("model", "stretch_average") else []
+    looks = f", each film seen as it is and {' and '.join(views)}" if views else ""
+    return Markup("{}{}.").format(networks, looks or ("" if members > 1 else "; no ensemble"))
 
 
 def imbalance(sources: Sources) -> Markup:
