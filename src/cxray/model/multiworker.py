@@ -96,8 +96,8 @@ def check_settings(recipe: Recipe, workers: int) -> None:
     """Refuse recipes that several workers cannot follow exactly.
 
     Raises:
-        ConfigError: a linear probe, several networks, smaller films at first, borders exchanged between films, or a batch
-            that cannot be shared evenly.
+        ConfigError: a linear probe, several networks, smaller films at first, borders exchanged between films, or a
+            batch that cannot be shared evenly.
     """
     if recipe.train.method != "gradient":
         raise ConfigError(
