@@ -1,11 +1,12 @@
 """What the training seed decides: every member of a run of several networks by itself, and all of them together.
 
-    python benchmarks/accuracy_seeds.py runs/best [--external FILMS]
+    python benchmarks/accuracy_seeds.py runs/best [--external FILMS] [--film-alone]
 
 The members (`train.members`) share one division of the films and one set of validation patients, so what differs is the
 seed of order, augmentation and dropout. A member's score is its share of the joined head applied to its share of the
 features; each gets a threshold of its own by the run's policy on validation patients, and is judged on the test films
-of `splits.csv`; with `--external`, ranked on labelled films of another hospital too. It opens the official test films:
+of `splits.csv`; with `--external`, ranked on labelled films of another hospital too. A run that averages over views of a film is judged
+as it is, or with `--film-alone` as if it looked at nothing else, on its Keras network. It opens the official test films:
 log the decision in docs/experiments.md before running it. One row a member, and one for the joined network, appended to
 `results/accuracy_seeds.csv`.
 """
@@ -20,8 +21,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cxray.bundle import GRAPH, load_bundle
+from cxray.bundle import GRAPH, KERAS, load_bundle
+from cxray.data.cache import decode_all
 from cxray.data.intake import read_dataset, read_inputs
+from cxray.data.prepare import as_model_input
 from cxray.evaluate.ranking import auroc
 from cxray.evaluate.seeds import seed_spread
 from cxray.evaluate.thresholds import choose
@@ -41,6 +44,19 @@ def features_of(bundle: Path, films: list[Any]) -> Floats:
     if missing:
         raise SystemExit(f"{len(missing)} films could not be read, the first is {missing[0]}")
     return np.stack([answer.features for answer in answers]).astype(np.float64)
+
+
+def features_of_the_film_alone(bundle: Path, films: list[Any]) -> Floats:
+    """The same for the film without its other views, from the network that all views go through."""
+    import keras
+
+    model = keras.saving.load_model(bundle / KERAS, compile=False)
+    look = model.get_layer("look")
+    pooled = keras.Model(look.input, keras.layers.GlobalAveragePooling2D()(look.output))
+    ready = [film for film in decode_all(films, load_bundle(bundle).card) if not isinstance(film, str)]
+    if len(ready) < len(films):
+        raise SystemExit(f"{len(films) - len(ready)} films could not be read; `cxray audit` names them.")
+    return np.asarray(pooled.predict(as_model_input(np.stack(ready)), batch_size=32, verbose=0), dtype=np.float64)
 
 
 def log_odds(features: Floats, weights: Floats, members: int) -> Floats:
@@ -66,6 +82,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("--external", type=Path)
+    parser.add_argument("--film-alone", action="store_true")
     given = parser.parse_args()
     run = given.run
     bundle = load_bundle(run / "bundle")
@@ -74,11 +91,12 @@ def main() -> None:
     validation = [record for record in records if record.split == "validation"]
     test = [record for record in records if record.split == "test"]
     weights = read_head(bundle.folder / GRAPH).weights
-    scores = [log_odds(features_of(bundle.folder, films), weights, members) for films in (validation, test)]
+    features = features_of_the_film_alone if given.film_alone else features_of
+    scores = [log_odds(features(bundle.folder, films), weights, members) for films in (validation, test)]
     truths = [np.array([r.label == bundle.positive for r in films]) for films in (validation, test)]
     elsewhere = read_dataset(given.external).records if given.external else []
     ill_elsewhere = np.array([record.label == bundle.positive for record in elsewhere], dtype=bool)
-    foreign = log_odds(features_of(bundle.folder, elsewhere), weights, members) if elsewhere else None
+    foreign = log_odds(features(bundle.folder, elsewhere), weights, members) if elsewhere else None
     policy = bundle.facts["recipe"]["decision"]["policy"]
     rows = []
     for number, (known, sealed) in enumerate(zip(*scores, strict=True)):
@@ -94,7 +112,7 @@ def main() -> None:
         )
         rows.append(
             {
-                "recipe": bundle.facts["name"],
+                "recipe": bundle.facts["name"] + (", the film alone" if given.film_alone else ""),
                 "network": f"member {number + 1}" if one else f"mean of {members}",
                 "minutes": round(minutes, 1) if one else round(sum(row["minutes"] for row in rows), 1),
                 "validation_auroc": round(auroc(known, truths[0]), 5),

@@ -44,10 +44,14 @@ BLOCKS = (1, 3, 5)
 NEIGHBOURS, ASKED, HELD_OUT = 50, 120, 200
 DIRECTIONS = 30
 BORROWED = ("augment.grey_exchange_fraction=1", "augment.grain_exchange_fraction=1")
+VIEWS = "model.stretch_average=0.16"
 VARIANTS: dict[str, tuple[str, ...]] = {
     "as it is": (),
     "another seed": ("train.seed=1",),
     "never stretched": ("augment.aspect_fraction=0",),
+    "smaller films first": ("train.small_epochs=2",),
+    "three views": (VIEWS,),
+    "both borrowed, a fifth pre-trained, three views": (*BORROWED, "train.pretrained_share=0.2", VIEWS),
     "borders blackened": ("augment.border_fraction=0.15",),
     "borders exchanged": ("augment.border_exchange_fraction=0.25",),
     "equalised": ("input.intensity=equalise",),
@@ -57,6 +61,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "both borrowed, another seed": (*BORROWED, "train.seed=1"),
     "a fifth pre-trained": ("train.pretrained_share=0.2",),
     "both borrowed, a fifth pre-trained": (*BORROWED, "train.pretrained_share=0.2"),
+    "both borrowed, a fifth pre-trained, another seed": (*BORROWED, "train.pretrained_share=0.2", "train.seed=1"),
     "both borrowed, two fifths pre-trained": (*BORROWED, "train.pretrained_share=0.4"),
 }
 Floats = npt.NDArray[np.float64]
