@@ -5,9 +5,9 @@
 The members (`train.members`) share one division of the films and one set of validation patients, so what differs is the
 seed of order, augmentation and dropout. A member's score is its share of the joined head applied to its share of the
 features; each gets a threshold of its own by the run's policy on validation patients, and is judged on the test films
-of `splits.csv`; with `--external`, ranked on labelled films of another hospital too. A run that averages over views of a film is judged
-as it is, or with `--film-alone` as if it looked at nothing else, on its Keras network. It opens the official test films:
-log the decision in docs/experiments.md before running it. One row a member, and one for the joined network, appended to
+of `splits.csv`; with `--external`, ranked on labelled films of another hospital too. A run that averages over views of
+a film is judged as it is, or with `--film-alone` as if it had no other view. It opens the official test films: log the
+decision in docs/experiments.md before running it. One row a member, and one for the joined network, appended to
 `results/accuracy_seeds.csv`.
 """
 
