@@ -44,6 +44,7 @@ BLOCKS = (1, 3, 5)
 NEIGHBOURS, ASKED, HELD_OUT = 50, 120, 200
 DIRECTIONS = 30
 BORROWED = ("augment.grey_exchange_fraction=1", "augment.grain_exchange_fraction=1")
+TAKEN_OUT = "model.look_directions=5"
 VIEWS = "model.stretch_average=0.16"
 VARIANTS: dict[str, tuple[str, ...]] = {
     "as it is": (),
@@ -52,6 +53,13 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "smaller films first": ("train.small_epochs=2",),
     "three views": (VIEWS,),
     "both borrowed, a fifth pre-trained, three views": (*BORROWED, "train.pretrained_share=0.2", VIEWS),
+    "both borrowed, a fifth pre-trained, look taken out": (*BORROWED, "train.pretrained_share=0.2", TAKEN_OUT),
+    "both borrowed, a fifth pre-trained, look taken out, another seed": (
+        *BORROWED,
+        "train.pretrained_share=0.2",
+        TAKEN_OUT,
+        "train.seed=1",
+    ),
     "borders blackened": ("augment.border_fraction=0.15",),
     "borders exchanged": ("augment.border_exchange_fraction=0.25",),
     "equalised": ("input.intensity=equalise",),

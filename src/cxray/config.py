@@ -145,6 +145,8 @@ class ModelSettings:
     network look at each film and its mirror image and average what it sees; meant for training with `augment.flip`.
     `stretch_average` lets it look at each film stretched either way, too, by a ratio of 1 + the value: three views at
     three times the cost; meant for training with `augment.aspect_fraction`.
+    `look_directions` main directions of a film's look are taken out of its features where the head is solved for at the
+    end of training (`train.pretrained_share`, `model/harmonise.py`).
     """
 
     backbone: str = "mobilenet_0.75"
@@ -152,6 +154,7 @@ class ModelSettings:
     frozen_fraction: float = 0.0
     mirror_average: bool = False
     stretch_average: float = 0.0
+    look_directions: int = 0
     dropout: float = 0.2
 
     def __post_init__(self) -> None:
@@ -159,6 +162,7 @@ class ModelSettings:
         _require(
             0 <= self.stretch_average <= 1, "model.stretch_average", "0 (the film alone) to 1", self.stretch_average
         )
+        _require(0 <= self.look_directions <= 100, "model.look_directions", "0 (none) to 100", self.look_directions)
         _require(0 <= self.frozen_fraction <= 1, "model.frozen_fraction", "0 to 1")
         _require(0 <= self.dropout < 1, "model.dropout", "0 up to but not including 1")
 

@@ -15,6 +15,7 @@ from keras import layers
 
 from cxray.config import InputCard, ModelSettings
 from cxray.model.backbones import BACKBONES, check_backbone, load_backbone
+from cxray.model.harmonise import early_maps, with_correction
 from cxray.model.views import mean_feature_map
 
 # ImageNet statistics, RGB, of values 0–1 (torch) and 0–255 (caffe, BGR), as in keras.applications.imagenet_utils.
@@ -81,7 +82,13 @@ def _pretrained_features(films: Any, settings: ModelSettings, card: InputCard) -
         for layer in backbone.layers[: round(settings.frozen_fraction * len(backbone.layers))]:
             layer.trainable = False
     scaled = _scale(films, BACKBONES[settings.backbone].scaling)
-    feature_map = layers.Identity(name="feature_map")(backbone(scaled))
+    if settings.look_directions:
+        outputs = [*early_maps(backbone), backbone.output]
+        *early, top = keras.Model(backbone.input, outputs, name=backbone.name)(scaled)
+        top = with_correction(top, early)
+    else:
+        top = backbone(scaled)
+    feature_map = layers.Identity(name="feature_map")(top)
     return layers.GlobalAveragePooling2D(name="features")(feature_map), weights
 
 

@@ -3,11 +3,12 @@
 Every weight of the backbone, statistics of batch normalisation included, becomes a mean of its fine-tuned and its
 pre-trained value (Wortsman et al. 2022, WiSE-FT, arXiv:2109.01903). The linear head fits neither end then, so it is
 solved for anew, by the L2-regularised logistic regression of recipe `fast`, on two views of every training film: as it
-is, and changed as in training.
+is, and changed as in training. With `model.look_directions` the look is taken out of the features first.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from typing import Any
 
@@ -20,6 +21,7 @@ from cxray.errors import ConfigError
 from cxray.model.batches import plain_batches, training_batches
 from cxray.model.build import Network, build_network
 from cxray.model.films import LabelledFilms
+from cxray.model.harmonise import CORRECTION, LOOK, correction
 from cxray.model.history import Epoch
 from cxray.model.looks import looks_to_borrow
 from cxray.model.probe_head import Problem, history_row, solve
@@ -58,8 +60,8 @@ def interpolate(
     head = solve(problem, PENALTY, problem.start())
     rate = len(problem.features) / (time.perf_counter() - started)
     network.model.get_layer("logits").set_weights([head.weights.astype(np.float32), head.bias.astype(np.float32)])
-    held_out, *_ = _features(_looking(network.model), plain_batches(validation, batch_size=_BATCH))
-    plain = Problem.plain(held_out, validation.targets, problem.outputs)
+    held_out = _seen(network.model, plain_batches(validation, batch_size=_BATCH))
+    plain = Problem.plain(held_out.features, validation.targets, problem.outputs)
     return history_row(head, problem, plain, epoch=epochs_before + 1, stage=STAGE, started=started, rate=rate)
 
 
@@ -78,25 +80,38 @@ def _average_weights(recipe: Recipe, model: keras.Model) -> None:
 
 
 def _problem(recipe: Recipe, model: keras.Model, training: LabelledFilms) -> Problem:
-    settings, look = recipe.train, _looking(model)
+    """What the head shall be solved for; the look is taken out of the features on the way, where the recipe says so."""
+    settings, outputs = recipe.train, model.output_shape[-1]
     # The epoch after the last one: films as the network has not seen them changed yet.
     changed = training_batches(
         training, recipe.augment, batch_size=_BATCH, seed=settings.seed, epoch=settings.epochs,
         looks=looks_to_borrow(training, recipe.augment, settings.seed),
     )  # fmt: skip
-    views = [_features(look, plain_batches(training, batch_size=_BATCH)), _features(look, changed)]
-    features, targets, weights = (np.concatenate(columns) for columns in zip(*views, strict=True))
-    return Problem.of(features, targets, weights, model.output_shape[-1], settings.class_weights == "balanced")
+    with_look = bool(recipe.model.look_directions)
+    views = [_seen(model, batches, with_look) for batches in (plain_batches(training, batch_size=_BATCH), changed)]
+    both = _Seen(*(np.concatenate(columns) for columns in zip(*map(dataclasses.astuple, views), strict=True)))
+    features = both.features
+    if with_look:
+        truth = np.nan_to_num(both.targets) if both.targets.ndim == 2 else np.eye(outputs)[both.targets]
+        kernel, bias = correction(both.looks, features, truth, recipe.model.look_directions, natural=views[0].looks)
+        model.get_layer(CORRECTION).set_weights([kernel, bias])
+        features = features + both.looks @ kernel + bias
+    return Problem.of(features, both.targets, both.weights, outputs, settings.class_weights == "balanced")
 
 
-def _looking(model: keras.Model) -> keras.Model:
-    return keras.Model(model.input, model.get_layer("features").output)
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Seen:
+    """Pooled features (n, F) and looks (n, L) of films, with their targets and weights, in one order."""
+
+    features: npt.NDArray[np.float32]
+    looks: npt.NDArray[np.float32]
+    targets: npt.NDArray[Any]
+    weights: npt.NDArray[np.float32]
 
 
-def _features(
-    look: keras.Model, batches: Any
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[Any], npt.NDArray[np.float32]]:
-    """Pooled features (n, F), targets and weights of the films, in the order of `batches`."""
-    rows = [(look.predict_on_batch(films), targets.numpy(), weights.numpy()) for films, targets, weights in batches]
-    features, targets, weights = (np.concatenate(columns) for columns in zip(*rows, strict=True))
-    return features, targets, weights
+def _seen(model: keras.Model, batches: Any, with_look: bool = False) -> _Seen:
+    """What the network makes of the films of `batches`; L is 0 unless `with_look`."""
+    features = model.get_layer("features").output
+    look = keras.Model(model.input, [features, model.get_layer(LOOK).output if with_look else features[:, :0]])
+    rows = [(*look.predict_on_batch(films), targets.numpy(), weights.numpy()) for films, targets, weights in batches]
+    return _Seen(*(np.concatenate(columns) for columns in zip(*rows, strict=True)))

@@ -117,6 +117,12 @@ def _check_network(settings: Recipe) -> None:
             "network starts from random ones.",
             "Add --set train.pretrained_share=0.",
         )
+    if settings.model.look_directions and not settings.train.pretrained_share:
+        raise ConfigError(
+            "The look is taken out of the features (model.look_directions) where the head is solved for at the end, "
+            "and this recipe trains it by gradient.",
+            "Set train.pretrained_share as well, for example to 0.2, or model.look_directions=0.",
+        )
     if settings.train.small_epochs:
         if settings.model.backbone == "article_cnn":
             raise ConfigError("article_cnn fits one size of film, so train.small_epochs must be 0.")
