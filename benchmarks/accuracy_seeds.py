@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -48,11 +49,12 @@ def features_of(bundle: Path, films: list[Any]) -> Floats:
 
 def features_of_the_film_alone(bundle: Path, films: list[Any]) -> Floats:
     """The same for the film without its other views, from the network that all views go through."""
+    os.environ["KERAS_BACKEND"] = "tensorflow"
     import keras
 
     model = keras.saving.load_model(bundle / KERAS, compile=False)
-    look = model.get_layer("look")
-    pooled = keras.Model(look.input, keras.layers.GlobalAveragePooling2D()(look.output))
+    view = model.get_layer("look")  # what every view of a film goes through
+    pooled = keras.Model(view.input, keras.layers.GlobalAveragePooling2D()(view.output))
     ready = [film for film in decode_all(films, load_bundle(bundle).card) if not isinstance(film, str)]
     if len(ready) < len(films):
         raise SystemExit(f"{len(films) - len(ready)} films could not be read; `cxray audit` names them.")

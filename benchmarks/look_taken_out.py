@@ -5,8 +5,8 @@
 The last step of a training (features of the training films as they are and changed, the head solved for on both) is
 done again for every member of a finished run of several networks, once as it was and once with `model.look_directions`.
 Each is ranked on the run's validation films and on labelled films of another hospital; `difference` is the paired gain
-there, with DeLong's 95 % interval over patients. The official test is not read. Views beside the film itself
-(`model.stretch_average`) are left out. Appended to `results/look_taken_out.csv`.
+there, with DeLong's 95 % interval over patients. The official test is not read. Other views than the film itself are
+left out. Appended to `results/look_taken_out.csv`.
 """
 
 from __future__ import annotations
@@ -53,20 +53,25 @@ class Held:
         return self.films[indices]
 
 
+def one_view(whole: keras.Model) -> keras.Model:
+    """The joined network that every view of a film goes through."""
+    return whole.get_layer("look") if any(layer.name == "look" for layer in whole.layers) else whole
+
+
 def labelled(records: list[ImageRecord], recipe: Recipe, classes: tuple[str, ...]) -> LabelledFilms:
-    """Films in memory with their labels; unreadable ones are left out, as in training."""
-    pairs = [(film, record) for film, record in zip(decode_all(records, recipe.input), records, strict=True)]
-    ready = [(film, record) for film, record in pairs if not isinstance(film, str)]
-    targets = np.array([classes.index(record.label) for _, record in ready])
+    """Films in memory with their labels."""
+    films = [film for film in decode_all(records, recipe.input) if not isinstance(film, str)]
+    if len(films) < len(records):
+        raise SystemExit(f"{len(records) - len(films)} films could not be read; `cxray audit` names them.")
+    targets = np.array([classes.index(record.label) for record in records])
     weights = film_weights(targets, len(classes), balanced=recipe.train.class_weights == "balanced")
-    source = Held(np.stack([film for film, _ in ready]))
-    return LabelledFilms(source, np.arange(len(ready)), targets, weights, recipe.input)
+    return LabelledFilms(Held(np.stack(films)), np.arange(len(films)), targets, weights, recipe.input)
 
 
 def member(whole: keras.Model, number: int, recipe: Recipe, outputs: int) -> Network:
     """The network of one member with its weights, and a head that has yet to be solved for."""
     network = build_network(recipe.model, recipe.input, outputs)
-    given = whole.get_layer("look").get_layer(f"member_{number}").get_weights()
+    given = one_view(whole).get_layer(f"member_{number}").get_weights()
     own = [weight for weight in network.model.weights if not weight.path.startswith((CORRECTION, "logits"))]
     for weight, value in zip(own, given, strict=True):
         weight.assign(value)
@@ -106,6 +111,8 @@ def main() -> None:
     truth = {name: split.targets == positive for name, split in films.items()}
     patients = codes(np.array([record.patient for record in elsewhere]), len(elsewhere))
     prepare_tensorflow(recipe.train.seed)
+    if recipe.train.members < 2 or recipe.model.look_directions:
+        raise SystemExit(f"{given.run} should be a run of several networks without model.look_directions.")
     whole = keras.saving.load_model(bundle.folder / KERAS, compile=False)
     for number in range(1, recipe.train.members + 1):
         row: dict[str, Any] = {"recipe": recipe.name, "network": f"member {number}", "directions": given.directions}

@@ -160,7 +160,7 @@ class ModelSettings:
     def __post_init__(self) -> None:
         _require(self.weights in ("imagenet", "none"), "model.weights", "'imagenet' or 'none'", self.weights)
         _require(
-            0 <= self.stretch_average <= 1, "model.stretch_average", "0 (the film alone) to 1", self.stretch_average
+            0 <= self.stretch_average <= 0.5, "model.stretch_average", "0 (the film alone) to 0.5", self.stretch_average
         )
         _require(0 <= self.look_directions <= 100, "model.look_directions", "0 (none) to 100", self.look_directions)
         _require(0 <= self.frozen_fraction <= 1, "model.frozen_fraction", "0 to 1")

@@ -170,3 +170,18 @@ def test_averaged_networks_are_counted(evaluation):
     together = card_model.model(Sources({**BUNDLE, "members": 5}, evaluation))
     assert re.sub("<[^>]*>", "", together).startswith("The mean of 5 networks, each of backbone mobilenet, head")
     assert card_model.model(Sources({**BUNDLE, "members": 1}, evaluation)).startswith("Backbone mobilenet, head")
+
+
+def test_views_of_a_film_are_counted(evaluation):
+    def said(head, **model):
+        bundle = {
+            **BUNDLE,
+            "head": head,
+            "recipe": {**BUNDLE["recipe"], "model": {**BUNDLE["recipe"]["model"], **model}},
+        }
+        return card_model.ensembling(Sources(bundle, evaluation))
+
+    assert said("pooled_linear", stretch_average=0.0, mirror_average=False) == "One network; no ensemble."
+    assert "averaged over 6 views of each film" in said("pooled_linear", stretch_average=0.16, mirror_average=True)
+    assert said("dense", stretch_average=0.16) == "One network; no ensemble."
+    assert card_model.ensembling(Sources({**BUNDLE, "members": 3}, evaluation)) == "The mean of 3 networks."

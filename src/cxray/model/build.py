@@ -47,9 +47,9 @@ class Network:
         if not ((self.mirror_average or self.stretch_average) and self.head == "pooled_linear"):
             outputs = {name: self.model.get_layer(name).output for name in ("logits", "features", "feature_map")}
             return keras.Model(self.model.input, outputs)
-        look = keras.Model(self.model.input, self.model.get_layer("feature_map").output, name="look")
+        one_view = keras.Model(self.model.input, self.model.get_layer("feature_map").output, name="look")
         films = keras.Input(self.model.input_shape[1:], name="films")
-        feature_map = mean_feature_map(look, films, mirrored=self.mirror_average, stretch=self.stretch_average)
+        feature_map = mean_feature_map(one_view, films, mirrored=self.mirror_average, stretch=self.stretch_average)
         features = self.model.get_layer("features")(feature_map)
         logits = self.model.get_layer("logits")(features)
         return keras.Model(films, {"logits": logits, "features": features, "feature_map": feature_map})

@@ -82,11 +82,11 @@ def joined(members: Sequence[Network]) -> Network:
     if len(members) == 1:
         return first
     films = keras.Input(first.model.input_shape[1:], name="films")
-    looks = [
+    maps = [
         keras.Model(member.model.input, member.model.get_layer("feature_map").output, name=f"member_{number}")(films)
         for number, member in enumerate(members, 1)
     ]
-    feature_map = layers.Concatenate(name="feature_map")(looks)
+    feature_map = layers.Concatenate(name="feature_map")(maps)
     features = layers.GlobalAveragePooling2D(name="features")(feature_map)
     head = layers.Dense(first.model.output_shape[-1], name="logits", dtype="float32")
     model = keras.Model(films, head(features), name="members")

@@ -50,13 +50,13 @@ def check_interpolation(recipe: Recipe, network: Network) -> None:
 def interpolate(
     recipe: Recipe, network: Network, training: LabelledFilms, validation: LabelledFilms, epochs_before: int
 ) -> Epoch:
-    """Give `network` the interpolated weights and a new head; the row of history says how it does.
+    """Give `network` the interpolated weights, the correction for the look and a new head; the row says how it does.
 
     Its `train_*` are of both views of the training films, without dropout.
     """
     started = time.perf_counter()
     _average_weights(recipe, network.model)
-    problem = _problem(recipe, network.model, training)
+    problem = _prepare_head(recipe, network.model, training)
     head = solve(problem, PENALTY, problem.start())
     rate = len(problem.features) / (time.perf_counter() - started)
     network.model.get_layer("logits").set_weights([head.weights.astype(np.float32), head.bias.astype(np.float32)])
@@ -79,8 +79,8 @@ def _average_weights(recipe: Recipe, model: keras.Model) -> None:
     )
 
 
-def _problem(recipe: Recipe, model: keras.Model, training: LabelledFilms) -> Problem:
-    """What the head shall be solved for; the look is taken out of the features on the way, where the recipe says so."""
+def _prepare_head(recipe: Recipe, model: keras.Model, training: LabelledFilms) -> Problem:
+    """What the head shall be solved for; the look is taken out of the features first, where the recipe says so."""
     settings, outputs = recipe.train, model.output_shape[-1]
     # The epoch after the last one: films as the network has not seen them changed yet.
     changed = training_batches(
@@ -89,10 +89,10 @@ def _problem(recipe: Recipe, model: keras.Model, training: LabelledFilms) -> Pro
     )  # fmt: skip
     with_look = bool(recipe.model.look_directions)
     views = [_seen(model, batches, with_look) for batches in (plain_batches(training, batch_size=_BATCH), changed)]
-    both = _Seen(*(np.concatenate(columns) for columns in zip(*map(dataclasses.astuple, views), strict=True)))
+    both = _Seen(*(np.concatenate(columns) for columns in zip(*(vars(view).values() for view in views), strict=True)))
     features = both.features
     if with_look:
-        truth = np.nan_to_num(both.targets) if both.targets.ndim == 2 else np.eye(outputs)[both.targets]
+        truth = both.targets if both.targets.ndim == 2 else np.eye(outputs)[both.targets]
         kernel, bias = correction(both.looks, features, truth, recipe.model.look_directions, natural=views[0].looks)
         model.get_layer(CORRECTION).set_weights([kernel, bias])
         features = features + both.looks @ kernel + bias

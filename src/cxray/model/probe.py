@@ -47,7 +47,8 @@ def check_probe(recipe: Recipe) -> None:
     """Refuse settings that a linear probe cannot follow, before a film is read.
 
     Raises:
-        ConfigError: another backbone, random weights, or a side that the network's grid does not divide.
+        ConfigError: another backbone, random weights, several views of a film, or a side that the network's grid does
+            not divide.
         MissingExtra: a library that reads weights or writes graphs is missing.
     """
     if recipe.model.backbone not in FILES:
@@ -57,6 +58,12 @@ def check_probe(recipe: Recipe) -> None:
         )
     if recipe.model.weights != "imagenet":
         raise ConfigError("A linear probe of random weights learns next to nothing.", "Set model.weights=imagenet.")
+    if recipe.model.mirror_average or recipe.model.stretch_average or recipe.model.look_directions:
+        raise ConfigError(
+            "A linear probe sees each film once, as it is.",
+            "Set model.mirror_average=false, model.stretch_average=0 and model.look_directions=0, or "
+            "train.method=gradient.",
+        )
     for name, side in (("height", recipe.input.height), ("width", recipe.input.width)):
         if side % _GRID_PIXELS:
             raise ConfigError(f"A linear probe needs input.{name} to be a multiple of {_GRID_PIXELS}, not {side}.")

@@ -16,8 +16,8 @@ import numpy.typing as npt
 from keras import layers, ops
 
 
-def mean_feature_map(look: keras.Model, films: Any, *, mirrored: bool, stretch: float) -> Any:
-    """The mean of `look` (films to feature map) over the views of films (N, height, width, 1).
+def mean_feature_map(one_view: keras.Model, films: Any, *, mirrored: bool, stretch: float) -> Any:
+    """The mean of `one_view` (films to feature map) over the views of films (N, height, width, 1).
 
     Maps of mirror images are mirrored back. Those of stretched films stay as they are: at a `stretch` of 0.16 nothing
     lies further from its place than a thirteenth of its distance from the centre.
@@ -26,9 +26,9 @@ def mean_feature_map(look: keras.Model, films: Any, *, mirrored: bool, stretch: 
     if stretch:
         aside = math.sqrt(1 + stretch)
         views += [stretched(films, aside, 1 / aside), stretched(films, 1 / aside, aside)]
-    maps = [look(view) for view in views]
+    maps = [one_view(view) for view in views]
     if mirrored:
-        maps += [ops.flip(look(ops.flip(view, axis=2)), axis=2) for view in views]
+        maps += [ops.flip(one_view(ops.flip(view, axis=2)), axis=2) for view in views]
     return sum(maps[1:], maps[0]) / len(maps)
 
 

@@ -161,12 +161,17 @@ def ensembling(sources: Sources) -> Markup:
     """How many networks, and how many views of a film, one answer is the mean of."""
     if not sources.recipe:
         return _NOTHING
-    members = int(sources.setting("train", "members") or 1)
-    networks = f"{members} networks from {members} seeds, their logits averaged" if members > 1 else "One network"
-    views = ["mirrored"] if sources.setting("model", "mirror_average") else []
-    views += ["stretched either way"] if sources.setting("model", "stretch_average") else []
-    looks = f", each film seen as it is and {' and '.join(views)}" if views else ""
-    return Markup("{}{}.").format(networks, looks or ("" if members > 1 else "; no ensemble"))
+    members = int(sources.bundle.get("members") or 1)
+    views = 3 if sources.setting("model", "stretch_average") else 1
+    views *= 2 if sources.setting("model", "mirror_average") else 1
+    if sources.bundle.get("head") != "pooled_linear":
+        views = 1
+    networks = f"The mean of {members} networks" if members > 1 else "One network"
+    if views > 1:
+        return Markup("{}, averaged over {} views of each film (the film, stretched or mirrored).").format(
+            networks, views
+        )
+    return Markup("{}.").format(networks if members > 1 else "One network; no ensemble")
 
 
 def imbalance(sources: Sources) -> Markup:

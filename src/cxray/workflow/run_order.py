@@ -103,19 +103,43 @@ def check_settings(settings: Recipe) -> None:
 
 
 def _check_network(settings: Recipe) -> None:
-    from cxray.model.backbones import PLAIN_NETWORKS, check_backbone
+    from cxray.model.backbones import check_backbone
 
     check_backbone(settings.model.backbone, min(settings.input.height, settings.input.width))
-    if settings.train.frozen_epochs and settings.model.backbone == "article_cnn":
+    if settings.model.backbone == "article_cnn":
+        _check_dense_head(settings)
+    _check_way_back(settings)
+    if settings.train.small_epochs:
+        from cxray.model.small_twin import small_card
+
+        small_card(settings)
+
+
+def _check_dense_head(settings: Recipe) -> None:
+    """What article_cnn cannot follow, whose head is no linear function of pooled features."""
+    if settings.train.frozen_epochs:
         raise ConfigError("article_cnn has no pre-trained part to freeze, so train.frozen_epochs must be 0.")
-    if settings.train.members > 1 and settings.model.backbone == "article_cnn":
+    if settings.train.members > 1:
         raise ConfigError("Networks with a pooled head can be averaged, article_cnn cannot: train.members must be 1.")
-    starts_at_random = settings.model.weights == "none" or settings.model.backbone in PLAIN_NETWORKS
-    if settings.train.pretrained_share and starts_at_random:
+    if settings.train.small_epochs:
+        raise ConfigError("article_cnn fits one size of film, so train.small_epochs must be 0.")
+    if settings.model.stretch_average or settings.model.mirror_average:
         raise ConfigError(
-            f"train.pretrained_share={settings.train.pretrained_share:g} averages with pre-trained weights, and this "
-            "network starts from random ones.",
-            "Add --set train.pretrained_share=0.",
+            "Several views of a film can be averaged with a pooled head, which article_cnn has not.",
+            "Add --set model.stretch_average=0 --set model.mirror_average=false.",
+        )
+
+
+def _check_way_back(settings: Recipe) -> None:
+    """Whether there are pre-trained weights to go back to, and the look is taken out on that way only."""
+    from cxray.model.backbones import PLAIN_NETWORKS
+
+    starts_at_random = settings.model.weights == "none" or settings.model.backbone in PLAIN_NETWORKS
+    if starts_at_random and (settings.train.pretrained_share or settings.model.look_directions):
+        raise ConfigError(
+            "train.pretrained_share averages with pre-trained weights, before model.look_directions are taken out, and "
+            "this network starts from random ones.",
+            "Add --set train.pretrained_share=0 --set model.look_directions=0.",
         )
     if settings.model.look_directions and not settings.train.pretrained_share:
         raise ConfigError(
@@ -123,12 +147,6 @@ def _check_network(settings: Recipe) -> None:
             "and this recipe trains it by gradient.",
             "Set train.pretrained_share as well, for example to 0.2, or model.look_directions=0.",
         )
-    if settings.train.small_epochs:
-        if settings.model.backbone == "article_cnn":
-            raise ConfigError("article_cnn fits one size of film, so train.small_epochs must be 0.")
-        from cxray.model.small_twin import small_card
-
-        small_card(settings)
 
 
 def require_training_libraries() -> None:
