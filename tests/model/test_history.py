@@ -35,6 +35,18 @@ def test_a_rising_validation_loss_is_named_even_without_a_gap() -> None:
     assert "validation loss was lowest (0.300) in epoch 2 and ended at 0.400" in text
 
 
+def test_what_the_last_step_mended_needs_no_remedy() -> None:
+    rows = epochs((0.5, 0.8, 0.5, 0.8), (0.3, 0.9, 0.3, 0.9), (0.1, 0.99, 0.4, 0.87), (0.1, 0.98, 0.1, 0.97))
+    mended = [*rows[:3], dataclasses.replace(rows[3], stage="interpolated")]
+    text = describe_overfitting(mended)
+    assert text.startswith(
+        "Overfitting came and went: after 3 epochs training accuracy is 99.0%, validation accuracy 87.0%"
+    )
+    assert text.endswith("and a new head training accuracy is 98.0%, validation accuracy 97.0%.")
+    still = [*rows[:3], dataclasses.replace(rows[3], stage="interpolated", validation_accuracy=0.9)]
+    assert "The curves show overfitting" in describe_overfitting(still)
+
+
 def test_nothing_is_said_of_two_epochs() -> None:
     assert describe_overfitting(epochs((0.5, 0.8, 0.5, 0.8), (0.1, 1.0, 0.9, 0.5))) == ""
 

@@ -90,7 +90,8 @@ def describe_overfitting(epochs: Sequence[Epoch]) -> str:
     """One sentence on what the curves show, "" when there are fewer than three epochs.
 
     Overfitting is named when, at the end, training accuracy stands `OVERFIT_GAP` above validation accuracy, or when
-    validation loss has risen by a tenth from its lowest point while training loss went on falling.
+    validation loss has risen by a tenth from its lowest point while training loss went on falling. Where the network
+    was changed after its last epoch and overfits no more, that is said instead of a remedy.
     """
     tuned = [epoch for epoch in epochs if epoch.stage == "all"]
     if len(tuned) < 3:
@@ -99,13 +100,23 @@ def describe_overfitting(epochs: Sequence[Epoch]) -> str:
     lowest = min(tuned, key=lambda epoch: epoch.validation_loss)
     gap = last.train_accuracy - last.validation_accuracy
     rose = last.validation_loss > 1.1 * lowest.validation_loss and last.train_loss < lowest.train_loss
-    reached = f"training loss is {last.train_loss:.3f}, validation loss {last.validation_loss:.3f}"
-    if not np.isnan(gap):  # findings have no training accuracy
-        reached = f"training accuracy is {last.train_accuracy:.1%}, validation accuracy {last.validation_accuracy:.1%}"
+    reached = _reached(last)
     if not gap >= OVERFIT_GAP and not rose:
         return f"No overfitting is visible: after {last.epoch} epochs {reached}."
+    kept = epochs[-1]
+    if kept.stage != "all" and kept.train_accuracy - kept.validation_accuracy < OVERFIT_GAP:
+        return (
+            f"Overfitting came and went: after {last.epoch} epochs {reached}; with the pre-trained weights that came back "
+            f"and a new head {_reached(kept)}."
+        )
     return (
         f"The curves show overfitting: after {last.epoch} epochs {reached}, and validation loss was lowest "
         f"({lowest.validation_loss:.3f}) in epoch {lowest.epoch} and ended at {last.validation_loss:.3f}. A remedy one "
         "setting away: --set model.dropout=0.5"
     )
+
+
+def _reached(row: Epoch) -> str:
+    if np.isnan(row.train_accuracy):  # findings have no training accuracy
+        return f"training loss is {row.train_loss:.3f}, validation loss {row.validation_loss:.3f}"
+    return f"training accuracy is {row.train_accuracy:.1%}, validation accuracy {row.validation_accuracy:.1%}"
