@@ -106,8 +106,8 @@ def describe_overfitting(epochs: Sequence[Epoch]) -> str:
     kept = epochs[-1]
     if kept.stage != "all" and kept.train_accuracy - kept.validation_accuracy < OVERFIT_GAP:
         return (
-            f"Overfitting came and went: after {last.epoch} epochs {reached}; with the pre-trained weights that came back "
-            f"and a new head {_reached(kept)}."
+            f"Overfitting came and went: after {last.epoch} epochs {reached}; with the pre-trained weights that came "
+            f"back and a new head {_reached(kept)}."
         )
     return (
         f"The curves show overfitting: after {last.epoch} epochs {reached}, and validation loss was lowest "
