@@ -5,8 +5,8 @@ learns the look and calls it illness. Here training films borrow the look of oth
 and keep their shapes: grey values by matching histograms, grain by giving each band of spatial frequencies the power it
 has in the other film. Amplitudes from other films against a change of domain: Yang & Soatto 2020 (arXiv:2004.05498), Xu
 et al. 2021 (arXiv:2105.14159); there every amplitude is replaced, here only the power by band, so that no ghost of the
-other film appears. The edge of a black frame counts as grain too, so framed films lend some of their frame's sharpness. What the network
-makes of all this in its first layers `harmonise.py` takes out again, where a recipe says so.
+other film appears. The edge of a black frame counts as grain too, so framed films lend some of their frame's sharpness.
+What the network makes of all this in its first layers `harmonise.py` takes out again, where a recipe says so.
 """
 
 from __future__ import annotations
