@@ -27,8 +27,8 @@ def is_table(path: Path) -> bool:
     return path.suffix.lower() in TABLE_SUFFIXES
 
 
-def read_table(path: Path) -> dict[str, Column]:
-    """Read a CSV, TSV or Parquet file.
+def read_table(path: Path, *, may_be_empty: bool = False) -> dict[str, Column]:
+    """Read a CSV, TSV or Parquet file; one without rows is a mistake, unless it `may_be_empty`.
 
     Returns:
         Column name to object array of `str`, shape (rows,); a missing value is "". Order of columns kept.
@@ -38,7 +38,7 @@ def read_table(path: Path) -> dict[str, Column]:
     """
     with _readable(path):
         columns = _columns(path, _read_arrow(path))
-    if not len(next(iter(columns.values()), ())):
+    if not may_be_empty and not len(next(iter(columns.values()), ())):
         raise DataError(f"{path} has a header but no rows.", "Check that the right file was given.")
     return columns
 

@@ -45,3 +45,13 @@ def test_serving_begins_at_once_where_the_demo_is_finished(finished: Path, monke
     assert isinstance(other.exception, UsageError)
     assert "already holds files" in str(other.exception)
     assert len(served) == 1
+
+
+@pytest.mark.train
+def test_the_first_command_of_the_readme_walks_the_whole_road(tmp_path: Path) -> None:
+    pytest.importorskip("tensorflow", reason="needs the extra train")
+    made = demo.demo(tmp_path / "demo-run")
+    assert demo.is_finished(made.folder)
+    assert (made.judgement.record("auroc").value or 0) > 0.9
+    assert "Not for clinical use" in made.report.read_text("utf-8")
+    assert (made.folder / "audit" / "audit.html").is_file()

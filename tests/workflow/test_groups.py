@@ -93,3 +93,6 @@ def test_an_audit_without_groups_of_these_films_changes_nothing(tmp_path):
     columns = {"path": np.array(["other/x.png"], dtype=object), "group": np.array(["print 1"], dtype=object)}
     write_table(tmp_path / "tables" / "groups.csv", columns)
     assert with_audit_groups(TABLE, tmp_path) is TABLE
+    none = {"path": np.array([], dtype=object), "group": np.array([], dtype=object)}
+    write_table(tmp_path / "tables" / "groups.csv", none)  # as an audit leaves it that finds no such group
+    assert with_audit_groups(TABLE, tmp_path) is TABLE

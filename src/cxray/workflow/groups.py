@@ -69,7 +69,7 @@ def with_audit_groups(table: Predictions, audit: Path) -> Predictions:
     """
     if AUDITED in table.metadata or not (audit / _GROUPS).exists():
         return table
-    known = read_table(audit / _GROUPS)
+    known = read_table(audit / _GROUPS, may_be_empty=True)
     members: list[list[str]] = [[] for _ in range(len(table))]
     for name in dict.fromkeys(known["group"]):
         rows = match_paths(table.path, known["path"][known["group"] == name])
