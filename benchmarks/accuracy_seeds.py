@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cxray.bundle import GRAPH, KERAS, load_bundle
-from cxray.data.cache import decode_all
+from cxray.data.cache import prepare_all
 from cxray.data.intake import read_dataset, read_inputs
 from cxray.data.prepare import as_model_input
 from cxray.evaluate.ranking import auroc
@@ -55,10 +55,11 @@ def features_of_the_film_alone(bundle: Path, films: list[Any]) -> Floats:
     model = keras.saving.load_model(bundle / KERAS, compile=False)
     view = model.get_layer("look")  # what every view of a film goes through
     pooled = keras.Model(view.input, keras.layers.GlobalAveragePooling2D()(view.output))
-    ready = [film for film in decode_all(films, load_bundle(bundle).card) if not isinstance(film, str)]
-    if len(ready) < len(films):
-        raise SystemExit(f"{len(films) - len(ready)} films could not be read; `cxray audit` names them.")
-    return np.asarray(pooled.predict(as_model_input(np.stack(ready)), batch_size=32, verbose=0), dtype=np.float64)
+    ready = prepare_all(films, load_bundle(bundle).card)
+    if ready.errors:
+        raise SystemExit(f"{len(ready.errors)} films could not be read; `cxray audit` names them.")
+    given = as_model_input(ready.take(np.arange(len(films))))
+    return np.asarray(pooled.predict(given, batch_size=32, verbose=0), dtype=np.float64)
 
 
 def log_odds(features: Floats, weights: Floats, members: int) -> Floats:

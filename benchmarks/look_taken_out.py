@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from cxray.bundle import KERAS, load_bundle
 from cxray.config import Recipe, recipe_from_toml
-from cxray.data.cache import decode_all
+from cxray.data.cache import prepare_all
 from cxray.data.intake import read_dataset, read_inputs
 from cxray.data.prepare import as_model_input
 from cxray.evaluate.clusters import codes
@@ -42,30 +42,19 @@ from machine import append_row, facts
 RESULTS = Path(__file__).parent / "results" / "look_taken_out.csv"
 
 
-class Held:
-    """Films in memory as a source."""
-
-    def __init__(self, films: npt.NDArray[np.uint8]) -> None:
-        self.films = films
-
-    def take(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
-        """uint8 (n, height, width)."""
-        return self.films[indices]
-
-
 def one_view(whole: keras.Model) -> keras.Model:
     """The joined network that every view of a film goes through."""
     return whole.get_layer("look") if any(layer.name == "look" for layer in whole.layers) else whole
 
 
 def labelled(records: list[ImageRecord], recipe: Recipe, classes: tuple[str, ...]) -> LabelledFilms:
-    """Films in memory with their labels."""
-    films = [film for film in decode_all(records, recipe.input) if not isinstance(film, str)]
-    if len(films) < len(records):
-        raise SystemExit(f"{len(records) - len(films)} films could not be read; `cxray audit` names them.")
+    """The prepared films with their labels."""
+    films = prepare_all(records, recipe.input)
+    if films.errors:
+        raise SystemExit(f"{len(films.errors)} films could not be read; `cxray audit` names them.")
     targets = np.array([classes.index(record.label) for record in records])
     weights = film_weights(targets, len(classes), balanced=recipe.train.class_weights == "balanced")
-    return LabelledFilms(Held(np.stack(films)), np.arange(len(films)), targets, weights, recipe.input)
+    return LabelledFilms(films, np.arange(len(records)), targets, weights, recipe.input)
 
 
 def member(whole: keras.Model, number: int, recipe: Recipe, outputs: int) -> Network:

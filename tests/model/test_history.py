@@ -45,6 +45,9 @@ def test_what_the_last_step_mended_needs_no_remedy() -> None:
     assert text.endswith("and a new head training accuracy is 98.0%, validation accuracy 97.0%.")
     still = [*rows[:3], dataclasses.replace(rows[3], stage="interpolated", validation_accuracy=0.9)]
     assert "The curves show overfitting" in describe_overfitting(still)
+    findings = [dataclasses.replace(row, train_accuracy=float("nan"), validation_loss=loss)
+                for row, loss in zip(mended, (0.5, 0.3, 0.4, 0.1), strict=True)]  # fmt: skip
+    assert describe_overfitting(findings).endswith("and a new head training loss is 0.100, validation loss 0.100.")
 
 
 def test_nothing_is_said_of_two_epochs() -> None:

@@ -104,7 +104,8 @@ def describe_overfitting(epochs: Sequence[Epoch]) -> str:
     if not gap >= OVERFIT_GAP and not rose:
         return f"No overfitting is visible: after {last.epoch} epochs {reached}."
     kept = epochs[-1]
-    if kept.stage != "all" and kept.train_accuracy - kept.validation_accuracy < OVERFIT_GAP:
+    gap_is_left = kept.train_accuracy - kept.validation_accuracy >= OVERFIT_GAP
+    if kept.stage != "all" and not gap_is_left and kept.validation_loss < last.validation_loss:
         return (
             f"Overfitting came and went: after {last.epoch} epochs {reached}; with the pre-trained weights that came "
             f"back and a new head {_reached(kept)}."

@@ -112,6 +112,6 @@ class _Seen:
 def _seen(model: keras.Model, batches: Any, with_look: bool = False) -> _Seen:
     """What the network makes of the films of `batches`; L is 0 unless `with_look`."""
     features = model.get_layer("features").output
-    look = keras.Model(model.input, [features, model.get_layer(LOOK).output if with_look else features[:, :0]])
-    rows = [(*look.predict_on_batch(films), targets.numpy(), weights.numpy()) for films, targets, weights in batches]
+    seeing = keras.Model(model.input, [features, model.get_layer(LOOK).output if with_look else features[:, :0]])
+    rows = [(*seeing.predict_on_batch(films), targets.numpy(), weights.numpy()) for films, targets, weights in batches]
     return _Seen(*(np.concatenate(columns) for columns in zip(*rows, strict=True)))
